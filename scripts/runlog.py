@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What a run directory says. For the programs beside this one."""
+
+import json
+import pathlib
+import re
+
+
+def read_text(run_dir, name):
+    """A log's text: an absent log says nothing, and a console may say anything."""
+    try:
+        text = (pathlib.Path(run_dir) / name).read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+    return text.replace("\r", "")
+
+
+def read_outcome(run_dir):
+    """How the run went as seen from outside the guest."""
+    try:
+        return json.loads(read_text(run_dir, "outcome.json"))
+    except json.JSONDecodeError:
+        return {}
+
+
+class Channel:
+    """What the guest's init said on its channel."""
+
+    def __init__(self, run_dir):
+        # A line that was cut short says nothing.
+        lines = read_text(run_dir, "channel.log").split("\n")[:-1]
+        self.succeeded = bool(lines) and lines[-1] == "success"
+        self.failures = [line for line in lines if line.startswith("failed ")]
+        self.before = self._counters(lines, "before")
+        self.after = self._counters(lines, "after")
+
+    @staticmethod
+    def _counters(lines, when):
+        counter = re.compile(rf"{when} (\S+) (\d+)")
+        return {match[1]: int(match[2]) for match in map(counter.fullmatch, lines) if match}
