@@ -6,6 +6,9 @@ top=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck disable=SC2034 # used by the scripts that source this file
 readonly top scripts=$top/scripts
 
+# A child that dies of the same interrupt is no failure to be told or passed over.
+trap 'exit 130' INT
+
 say() {
 	printf '%s\n' "$*" >&2
 }
@@ -82,7 +85,7 @@ locate_base() {
 	local found
 	found=$("$scripts/get-base" "$1")
 	{ read -r repository; read -r base; read -r base_name; } <<<"$found"
-	tree=$(cache_dir)/trees/$(printf '%s' "$repository" | sha256sum | cut -c 1-12)
+	tree=$(cache_dir)/trees/$(printf '%s %s' "$repository" "$base" | sha256sum | cut -c 1-12)
 }
 
 # locate_series DIRECTORY: also applies the series. Sets the commit tip.
