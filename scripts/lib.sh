@@ -6,6 +6,9 @@ top=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck disable=SC2034 # used by the scripts that source this file
 readonly top scripts=$top/scripts
 
+# What tools say is looked at, so it has to be in one language.
+export LC_ALL=C.UTF-8
+
 # A child that dies of the same interrupt is no failure to be told or passed over.
 trap 'exit 130' INT
 
@@ -32,8 +35,11 @@ step() {
 
 # The cache survives between runs, and runs may share it.
 cache_dir() {
-	local dir=${XDG_CACHE_HOME:-$HOME/.cache}/balloon-series
+	local dir=${XDG_CACHE_HOME:-${HOME:?is not set}/.cache}/balloon-series
 
+	dir=$(realpath --canonicalize-missing -- "$dir")
+	[[ $dir != *[[:space:]:]* ]] || die "the kernel cannot be built in $dir" \
+		"set XDG_CACHE_HOME to a directory without blanks and colons in its name"
 	mkdir -p -- "$dir" || die "cannot create the cache directory $dir" \
 		"set XDG_CACHE_HOME to a directory that can be written"
 	printf '%s\n' "$dir"
@@ -73,7 +79,6 @@ need() {
 
 # read_series DIRECTORY: the names of its patches, in order
 read_series() {
-	[ -e "$1/series" ] || return 0
 	sed -e 's/#.*//' -e 's/[[:space:]]*$//' -e '/^$/d' -- "$1/series"
 }
 

@@ -6,7 +6,7 @@ setup() {
 	. "$BATS_TEST_DIRNAME/common.bash"
 	cd -- "$BATS_TEST_TMPDIR" || return
 	printf '[    0.000000] Linux version 6.16\n[   50.1] reboot: Power down\n' >console.log
-	echo '{"end": "guest-shutdown", "accelerator": "tcg", "cycles": 20}' >outcome.json
+	echo '{"end": "guest-shutdown", "accelerator": "tcg", "cycles": 20, "cycles_wanted": 20}' >outcome.json
 	{
 		counters before 0
 		echo ready
@@ -26,7 +26,11 @@ counters() {
 verdict() {
 	run "$scripts/judge" "$BATS_TEST_TMPDIR"
 	[ "${lines[0]}" = "$1" ]
-	[ "$status" -ne 0 ] || [ "$1" = pass ]
+	if [ "$1" = pass ]; then
+		[ "$status" -eq 0 ]
+	else
+		[ "$status" -ne 0 ]
+	fi
 }
 
 @test "all is well" {
@@ -36,6 +40,21 @@ verdict() {
 @test "too few migrations" {
 	sed -i 's/^after balloon_migrate .*/after balloon_migrate 99999/' channel.log
 	verdict fail
+}
+
+@test "too few cycles" {
+	sed -i 's/"cycles": 20/"cycles": 19/' outcome.json
+	verdict fail
+}
+
+@test "no console" {
+	rm console.log
+	verdict truncated
+}
+
+@test "a quiet console" {
+	sed -i '/Linux version/d' console.log
+	verdict truncated
 }
 
 @test "a page inflated and not deflated" {
