@@ -77,6 +77,11 @@ need() {
 	done
 }
 
+# need_series DIRECTORY: a series that is not there is not an empty one
+need_series() {
+	[ -r "$1/series" ] || die "$1 holds no series: there is no file series"
+}
+
 # read_series DIRECTORY: the names of its patches, in order
 read_series() {
 	sed -e 's/#.*//' -e 's/[[:space:]]*$//' -e '/^$/d' -- "$1/series"
@@ -98,6 +103,15 @@ locate_base() {
 locate_series() {
 	locate_base "$1"
 	tip=$("$scripts/apply-series" "$repository" "$base" "$1")
+}
+
+# touched PATHSPEC...: the files that the series touches and the tree has
+touched() {
+	local file
+	git -C "$repository" diff --name-only --diff-filter=MA "$base" "$tip" -- "$@" |
+		while read -r file; do
+			[ ! -e "$tree/linux/$file" ] || printf '%s\n' "$file"
+		done
 }
 
 lock_tree() {

@@ -47,6 +47,16 @@ verdict() {
 	verdict fail
 }
 
+@test "an outcome that does not tell the cycles" {
+	sed -i 's/"cycles": 20, //' outcome.json
+	verdict truncated
+}
+
+@test "lockdep that was switched off" {
+	sed -i '1a [   10.1] Disabling lock debugging due to kernel taint' console.log
+	verdict splat
+}
+
 @test "no console" {
 	rm console.log
 	verdict truncated
