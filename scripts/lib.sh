@@ -45,6 +45,17 @@ cache_dir() {
 	printf '%s\n' "$dir"
 }
 
+# new_run_dir: makes a directory for a run, and removes those of old runs
+new_run_dir() {
+	local runs dir
+	runs=$(cache_dir)/runs
+	dir=$runs/$(date +%Y%m%d-%H%M%S)-$$
+	mkdir -p -- "$dir"
+	# Their names are in the order of time.
+	(cd -- "$runs" && printf '%s\n' * | sort -r | tail -n +21 | xargs -r rm -rf --)
+	printf '%s\n' "$dir"
+}
+
 # lock FILE WHAT: until unlock, or the end of this shell and what it started
 lock() {
 	exec 9>"$1"

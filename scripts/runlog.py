@@ -30,7 +30,12 @@ class Channel:
         # A line that was cut short says nothing.
         lines = read_text(run_dir, "channel.log").split("\n")[:-1]
         self.succeeded = bool(lines) and lines[-1] == "success"
-        self.failures = [line for line in lines if line.startswith("failed ")]
+        ended = re.compile(r"(?:failed .*|exit \S+ [1-9]\d*|signal .*)")
+        self.failures = [line for line in lines if ended.fullmatch(line)]
+        # The tests that came to an end of their own, and the seconds that any took.
+        self.exited = {line.split()[1] for line in lines if line.startswith("exit ")}
+        self.seconds = {match[1]: float(match[2]) for match in
+                        map(re.compile(r"seconds (\S+) ([\d.]+)").fullmatch, lines) if match}
         self.before = self._counters(lines, "before")
         self.after = self._counters(lines, "after")
 

@@ -1,20 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The guest's first process. It runs the programs that the kernel command line
- * names (workloads=NAME,NAME) until the host says stop, and tells on a channel
- * of its own (channel=DEVICE, a virtio port) what became of them. The kernel
- * hands both parameters on in init's environment, as it does not know them.
+ * The guest's first process. It does what the kernel command line says:
+ *
+ *   workloads=NAME,NAME	run these programs all at once until the host says stop
+ *   tests=NAME,NAME		run these programs one after the other to their ends
+ *   channel=DEVICE		a virtio port, to tell what became of them
+ *   ktap=DEVICE		another one, for what the tests print
+ *
+ * and turns the machine off. The kernel hands these parameters on in init's
+ * environment, as it does not know them.
  *
  * What the guest says, a line each:
  *
- *   before KEY VALUE	a counter before the workloads start
- *   ready		the workloads run
+ *   before KEY VALUE	a counter before anything runs
+ *   ready		what is to run is about to start
  *   alive KEY VALUE	a counter, every second
  *   failed NAME HOW	a workload ended, which none may do by itself
- *   after KEY VALUE	a counter after the workloads were stopped
+ *   exit NAME STATUS	a test ended,
+ *   signal NAME NUMBER	or was killed, and before that:
+ *   seconds NAME TIME	how long it ran
+ *   after KEY VALUE	a counter after all of them have ended
  *   success		the last word: all of the above went as planned
+ *   failure		or it did not
  *
- * What the host says: stop.
+ * What the host says: stop, to end the workloads, and off, when it has heard the
+ * last word: what is on its way when the machine is turned off gets lost.
  */
 #include <err.h>
 #include <errno.h>
@@ -26,12 +36,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/pidfd.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MAX_WORKLOADS 16
+/* Where the tests find the module that they load themselves. */
+#define MODULE "/lib/test_balloon.ko"
 
 struct workload {
 	const char *name;
@@ -72,14 +86,23 @@ static void mount_filesystems(void)
 		if (mount(mounts[i].type, mounts[i].where, mounts[i].type, 0, NULL))
 			err(1, "mount %s", mounts[i].where);
 	}
+	/* Only some kernels have it, and only some tests miss it. */
+	mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL);
+}
+
+static const char *parameter(const char *name)
+{
+	const char *value = getenv(name);
+
+	if (!value)
+		errx(1, "%s= is missing on the kernel command line", name);
+	return value;
 }
 
 static void open_channel(void)
 {
-	const char *device = getenv("channel");
+	const char *device = parameter("channel");
 
-	if (!device)
-		errx(1, "channel= is missing on the kernel command line");
 	channel = fopen(device, "r+");
 	if (!channel)
 		err(1, "%s", device);
@@ -142,25 +165,38 @@ static void report_progress(void)
 	fclose(file);
 }
 
-static void start_workloads(void)
+/* Starts a program, with its output on the device if there is one. */
+static pid_t start(const char *name, const char *output)
 {
-	char *names = getenv("workloads");
+	char path[64];
+	pid_t pid;
+	int fd;
 
-	for (char *name = names ? strtok(names, ",") : NULL; name; name = strtok(NULL, ",")) {
+	snprintf(path, sizeof(path), "/bin/%s", name);
+	pid = fork();
+	if (pid < 0)
+		err(1, "fork");
+	if (pid)
+		return pid;
+	if (output) {
+		fd = open(output, O_WRONLY);
+		if (fd < 0 || dup2(fd, STDOUT_FILENO) < 0 || dup2(fd, STDERR_FILENO) < 0)
+			err(1, "%s", output);
+		close(fd);
+	}
+	execl(path, path, NULL);
+	err(127, "%s", path);
+}
+
+static void start_workloads(char *names)
+{
+	for (char *name = strtok(names, ","); name; name = strtok(NULL, ",")) {
 		struct workload *w = &workloads[n_workloads++];
-		char path[64];
 
 		if (n_workloads == MAX_WORKLOADS)
 			errx(1, "too many workloads");
-		snprintf(path, sizeof(path), "/bin/%s", name);
 		w->name = name;
-		w->pid = fork();
-		if (w->pid < 0)
-			err(1, "fork");
-		if (!w->pid) {
-			execl(path, path, NULL);
-			err(1, "%s", path);
-		}
+		w->pid = start(name, NULL);
 	}
 }
 
@@ -191,7 +227,8 @@ static void stop_workloads(void)
 		;
 }
 
-static bool host_says_stop(void)
+/* Waits for a second for the host to say the word, a line like the guest's. */
+static bool host_says(const char *word)
 {
 	static char said[16];
 	static size_t length;
@@ -204,25 +241,74 @@ static bool host_says_stop(void)
 	if (n <= 0)
 		errx(1, "the host hung up, or talks nonsense");
 	length += n;
-	return strstr(said, "stop\n");
+	return strstr(said, word);
 }
 
-int main(void)
+static void run_workloads(char *names)
 {
-	mount_filesystems();
-	open_channel();
-	report_counters("before");
-	start_workloads();
-	fprintf(channel, "ready\n");
-	while (!host_says_stop()) {
+	start_workloads(names);
+	while (!host_says("stop\n")) {
 		reap_workloads();
 		report_progress();
 	}
 	reap_workloads();
 	stop_workloads();
+}
+
+static double now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec + time.tv_nsec / 1e9;
+}
+
+static void run_test(const char *name, const char *output)
+{
+	double begin = now();
+	pid_t pid = start(name, output);
+	struct pollfd test = { .fd = pidfd_open(pid, 0), .events = POLLIN };
+	int status;
+
+	if (test.fd < 0)
+		err(1, "pidfd_open");
+	while (poll(&test, 1, 1000) <= 0)
+		report_progress();
+	if (waitpid(pid, &status, 0) != pid)
+		err(1, "waitpid");
+	close(test.fd);
+	fprintf(channel, "seconds %s %.1f\n", name, now() - begin);
+	fprintf(channel, "%s %s %d\n", WIFEXITED(status) ? "exit" : "signal", name,
+		WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+	if (!WIFEXITED(status) || WEXITSTATUS(status))
+		all_well = false;
+}
+
+static void run_tests(char *names)
+{
+	setenv("TEST_BALLOON_KO", MODULE, 1);
+	for (char *name = strtok(names, ","); name; name = strtok(NULL, ","))
+		run_test(name, parameter("ktap"));
+}
+
+int main(void)
+{
+	char *names;
+
+	mount_filesystems();
+	open_channel();
+	report_counters("before");
+	fprintf(channel, "ready\n");
+	names = getenv("workloads");
+	if (names)
+		run_workloads(names);
+	names = getenv("tests");
+	if (names)
+		run_tests(names);
 	report_counters("after");
-	if (all_well)
-		fprintf(channel, "success\n");
+	fprintf(channel, all_well ? "success\n" : "failure\n");
+	while (!host_says("off\n"))
+		;
 	reboot(RB_POWER_OFF);
 	err(1, "reboot");
 }

@@ -1,12 +1,15 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0
 
+# KUNIT_TREE is a tree that has kunit.py: scripts/test scripts sets it.
+
 setup() {
 	# shellcheck source=common.bash
 	. "$BATS_TEST_DIRNAME/common.bash"
+	logs=$BATS_TEST_DIRNAME/../logs
 	cd -- "$BATS_TEST_TMPDIR" || return
 	printf '[    0.000000] Linux version 6.16\n[   50.1] reboot: Power down\n' >console.log
-	echo '{"end": "guest-shutdown", "accelerator": "tcg", "cycles": 20, "cycles_wanted": 20}' >outcome.json
+	outcome virtio guest-shutdown
 	{
 		counters before 0
 		echo ready
@@ -23,8 +26,32 @@ counters() {
 		"managed_pages 2000" "MemTotal 8000"
 }
 
+# outcome SCENARIO END
+outcome() {
+	python3 -c '
+import json, sys, tomllib
+with open(sys.argv[1], "rb") as file:
+    print(json.dumps({"scenario": tomllib.load(file), "end": sys.argv[2], "cycles": 25}))' \
+		"$BATS_TEST_DIRNAME/../scenarios/$1.toml" "$2" >outcome.json
+}
+
+# kunit NAME: a run of the scenario with that canned console
+kunit() {
+	outcome kunit guest-shutdown
+	cp -- "$logs/kunit-$1" console.log
+}
+
+# kselftest NAME [STATUS]: a run of the scenario with that canned KTAP, and the
+# program's exit status
+kselftest() {
+	outcome kselftest guest-shutdown
+	cp -- "$logs/kselftest-$1" ktap.log
+	sed -i "/^ready/a seconds balloon-tests 12.3\nexit balloon-tests ${2:-0}" channel.log
+	[ "${2:-0}" -eq 0 ] || sed -i '/^success/d' channel.log
+}
+
 verdict() {
-	run "$scripts/judge" "$BATS_TEST_TMPDIR"
+	run "$scripts/judge" --tree "${KUNIT_TREE:?is not set}" "$BATS_TEST_TMPDIR"
 	[ "${lines[0]}" = "$1" ]
 	if [ "$1" = pass ]; then
 		[ "$status" -eq 0 ]
@@ -43,12 +70,12 @@ verdict() {
 }
 
 @test "too few cycles" {
-	sed -i 's/"cycles": 20/"cycles": 19/' outcome.json
+	sed -i 's/"cycles": 25}$/"cycles": 24}/' outcome.json
 	verdict fail
 }
 
 @test "an outcome that does not tell the cycles" {
-	sed -i 's/"cycles": 20, //' outcome.json
+	sed -i 's/, "cycles": 25}$/}/' outcome.json
 	verdict truncated
 }
 
@@ -110,13 +137,13 @@ verdict() {
 @test "a WARN that became a panic" {
 	printf '%s\n' '[ 30.1] WARNING: CPU: 0 PID: 1 at mm/a.c:1 f+0x1/0x2' \
 		'[ 30.2] Kernel panic - not syncing: kernel: panic_on_warn set ...' >>console.log
-	echo '{"end": "guest-reset"}' >outcome.json
+	outcome virtio guest-reset
 	verdict splat
 }
 
 @test "a panic" {
 	echo '[ 30.2] Kernel panic - not syncing: sysrq triggered crash' >>console.log
-	echo '{"end": "guest-reset"}' >outcome.json
+	outcome virtio guest-reset
 	verdict crash
 }
 
@@ -127,6 +154,199 @@ verdict() {
 }
 
 @test "silence" {
-	echo '{"end": "silence"}' >outcome.json
+	outcome virtio silence
 	verdict hang
+}
+
+@test "KUnit passes" {
+	kunit pass
+	verdict pass
+}
+
+@test "KUnit fails, and the test is named with what it expected" {
+	kunit fail
+	verdict fail
+	[[ $output = *"FAIL balloon_compaction.balloon_test_isolate"* ]]
+	[[ $output = *"balloon->isolated_pages == 0 (0x0)"* ]]
+	[[ $output != *balloon_test_enqueue* ]]
+}
+
+@test "a suite fails and none of its tests" {
+	kunit pass
+	sed -i 's/ ok 1 balloon_compaction$/ not&/' console.log
+	verdict fail
+}
+
+@test "KUnit skips a test" {
+	kunit one-skipped
+	verdict fail
+	[[ $output = *"SKIP balloon_compaction.balloon_test_isolate"* ]]
+}
+
+@test "KUnit skips a test that may be skipped" {
+	kunit one-skipped
+	sed -i 's/"may_skip": \[/&"balloon_compaction.balloon_test_isolate"/' outcome.json
+	verdict pass
+}
+
+@test "KUnit skips all tests, even if each may be skipped" {
+	kunit all-skipped
+	verdict fail
+	sed -i 's/"may_skip": \[/&"balloon_compaction.balloon_test_enqueue", \
+		"balloon_compaction.balloon_test_isolate", \
+		"balloon_compaction.balloon_test_migrate"/' outcome.json
+	verdict fail
+}
+
+@test "KUnit stops in the middle" {
+	kunit cut-short
+	verdict truncated
+}
+
+@test "KUnit without a plan" {
+	kunit no-plan
+	verdict truncated
+}
+
+@test "KUnit runs another suite" {
+	kunit other-suite
+	verdict truncated
+	[[ $output = *"the suite balloon_compaction did not run"* ]]
+}
+
+@test "KUnit is not there" {
+	kunit not-there
+	verdict truncated
+}
+
+@test "a panic in KUnit" {
+	kunit panic
+	outcome kunit guest-reset
+	verdict crash
+}
+
+@test "a WARN in KUnit" {
+	kunit warn
+	outcome kunit guest-reset
+	verdict splat
+}
+
+@test "a lockdep report in KUnit, which passes" {
+	kunit lockdep
+	verdict splat
+}
+
+@test "KUnit is silent for good" {
+	kunit cut-short
+	outcome kunit silence
+	verdict hang
+}
+
+@test "the kselftest passes" {
+	kselftest pass
+	verdict pass
+}
+
+@test "the kselftest fails, and the test is named with what it expected" {
+	kselftest fail 1
+	verdict fail
+	[[ $output = *"FAIL balloon.compact"* ]]
+	[[ $output = *"Expected stats.owned (4095) == 4096 (4096)"* ]]
+}
+
+@test "the kselftest fails and does not say so at its end" {
+	kselftest fail 0
+	verdict fail
+}
+
+@test "the kselftest passes and says otherwise at its end" {
+	kselftest pass 1
+	verdict fail
+}
+
+@test "the run is ended with the first test that fails" {
+	kselftest fail
+	outcome kselftest failed-test
+	sed -i '/^ready/q' channel.log
+	sed -i '/^not ok/q' ktap.log
+	verdict fail
+	[[ ${lines[1]} = *"FAIL balloon.compact"* ]]
+}
+
+@test "the kselftest skips a test" {
+	kselftest one-skipped
+	verdict fail
+}
+
+@test "the kselftest skips a test that may be skipped" {
+	kselftest one-skipped
+	sed -i 's/"may_skip": \[/&"balloon.offline"/' outcome.json
+	verdict pass
+}
+
+@test "the kselftest skips all tests" {
+	kselftest all-skipped
+	verdict fail
+}
+
+@test "the kselftest without a plan" {
+	kselftest no-plan
+	verdict truncated
+}
+
+@test "the kselftest stops in the middle" {
+	kselftest cut-short
+	verdict truncated
+}
+
+@test "the kselftest is killed" {
+	kselftest cut-short
+	sed -i -e 's/^exit balloon-tests 0/signal balloon-tests 9/' -e '/^success/d' channel.log
+	verdict truncated
+	[[ $output = *"signal balloon-tests 9"* ]]
+}
+
+@test "the kselftest prints nothing" {
+	kselftest pass
+	: >ktap.log
+	verdict truncated
+}
+
+@test "the kselftest never ends" {
+	kselftest cut-short
+	outcome kselftest limit
+	sed -i '/^ready/q' channel.log
+	verdict hang
+}
+
+@test "a panic in the kselftest" {
+	kselftest cut-short
+	outcome kselftest guest-reset
+	cp -- "$logs/kunit-panic" console.log
+	verdict crash
+}
+
+@test "a WARN in the kselftest" {
+	kselftest cut-short
+	outcome kselftest guest-reset
+	cp -- "$logs/kunit-warn" console.log
+	verdict splat
+}
+
+@test "a lockdep report in the kselftest, which passes" {
+	kselftest pass
+	cp -- "$logs/kunit-lockdep" console.log
+	verdict splat
+}
+
+@test "a kselftest that leaves pages in the balloon" {
+	kselftest pass
+	sed -i 's/^after nr_balloon_pages .*/after nr_balloon_pages 1/' channel.log
+	verdict fail
+}
+
+@test "no tree to read the results with" {
+	kselftest pass
+	run -1 "$scripts/judge" "$BATS_TEST_TMPDIR"
+	[[ $output = *"kunit.py is missing: --tree"* ]]
 }
