@@ -132,4 +132,7 @@ static inline void compat_wait_isolated(struct compat_dev_info *dev_info)
 #define balloon_page_list_dequeue	compat_list_dequeue
 #define balloon_wait_isolated		compat_wait_isolated
 
+/* The module has its own. */
+#undef pr_fmt
+
 #endif /* _COMPAT_H */
