@@ -18,6 +18,7 @@
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/panic.h>
 #include <linux/sched/clock.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -26,7 +27,7 @@
 
 #include "test_balloon_uapi.h"
 
-/* What takes longer does not happen any more. */
+/* Pages that did not come back until then do not come back. */
 #define PATIENCE	(10 * HZ)
 
 struct test_balloon {
@@ -39,6 +40,8 @@ struct test_balloon {
 	bool refuses;
 	/* The balloon outlives its file. */
 	bool detach;
+	/* A page had references for too long. */
+	bool unsettled;
 
 	/* Protects what to answer, and how many calls that has seen. */
 	spinlock_t lock;
@@ -74,6 +77,10 @@ static DEFINE_SPINLOCK(violation_lock);
 static char first_violation[sizeof_field(struct test_balloon_stats, violation)];
 static unsigned long violations;
 
+/*
+ * The taint is for who unloads the module, which takes all that is said here with
+ * it but for the log.
+ */
 static __printf(1, 2) void violation(const char *fmt, ...)
 {
 	struct va_format vaf = { .fmt = fmt };
@@ -85,6 +92,7 @@ static __printf(1, 2) void violation(const char *fmt, ...)
 	if (!violations++)
 		scnprintf(first_violation, sizeof(first_violation), "%pV", &vaf);
 	spin_unlock(&violation_lock);
+	add_taint(TAINT_WARN, LOCKDEP_STILL_OK);
 	pr_err_ratelimited("violation: %pV\n", &vaf);
 	va_end(args);
 }
@@ -229,17 +237,18 @@ static void check_deflated(struct page *page)
  * Page migration lets a page go soon that it cannot have. If once it did not,
  * there is nothing more to learn from waiting.
  */
-static void settle(struct page *page)
+static void settle(struct test_balloon *balloon, struct page *page)
 {
 	unsigned long end = jiffies + PATIENCE;
 
-	if (READ_ONCE(violations))
+	if (READ_ONCE(balloon->unsettled))
 		return;
 	while (page_count(page) != 1 || PageLocked(page)) {
 		if (time_after(jiffies, end)) {
 			violation("page %lx is deflated, has %d references and is %s",
 				  page_to_pfn(page), page_count(page),
 				  PageLocked(page) ? "locked" : "unlocked");
+			WRITE_ONCE(balloon->unsettled, true);
 			return;
 		}
 		usleep_range(50, 100);
@@ -285,13 +294,22 @@ static size_t claim(struct test_balloon *balloon, size_t n)
 	return n_claimed;
 }
 
+/*
+ * The count is the core's, and its lock too. Here it does for statistics, and to
+ * give up waiting.
+ */
+static unsigned long isolated_pages(struct test_balloon *balloon)
+{
+	return READ_ONCE(balloon->dev_info.isolated_pages);
+}
+
 static size_t dequeue(struct test_balloon *balloon, struct list_head *pages,
 		      size_t n, u32 flags)
 {
 	size_t n_claimed = claim(balloon, n), n_done = 0;
 	struct page *page;
 
-	if (READ_ONCE(balloon->dev_info.isolated_pages))
+	if (isolated_pages(balloon))
 		atomic_long_inc(&balloon->met_isolated);
 
 	if (flags & TEST_BALLOON_LIST) {
@@ -343,7 +361,7 @@ static void release(struct test_balloon *balloon, struct list_head *pages,
 		list_del(&page->lru);
 		check_deflated(page);
 		if (flags & TEST_BALLOON_SETTLE)
-			settle(page);
+			settle(balloon, page);
 		if (flags & TEST_BALLOON_AGAIN &&
 		    !ledger_add(balloon, page, GFP_KERNEL)) {
 			balloon_page_push(&again, page);
@@ -351,6 +369,7 @@ static void release(struct test_balloon *balloon, struct list_head *pages,
 		} else {
 			put_page(page);
 		}
+		cond_resched();
 	}
 	if (n_again)
 		enqueue(balloon, &again, n_again, flags);
@@ -369,6 +388,7 @@ static size_t deflate(struct test_balloon *balloon, size_t n, u32 flags,
 		check_deflated(page);
 		ledger_remove(balloon, page);
 		n_listed++;
+		cond_resched();
 	}
 	if (n_listed != n_done)
 		violation("%zu pages were deflated and %zu handed out", n_done,
@@ -411,8 +431,8 @@ static bool empty_balloon(struct test_balloon *balloon)
 	for (;;) {
 		while (deflate(balloon, 512, TEST_BALLOON_LIST |
 			       TEST_BALLOON_SETTLE, 0))
-			cond_resched();
-		isolated = READ_ONCE(balloon->dev_info.isolated_pages);
+			end = jiffies + PATIENCE;
+		isolated = isolated_pages(balloon);
 		owned = atomic_long_read(&balloon->owned);
 		if (!owned && !isolated)
 			break;
@@ -436,13 +456,15 @@ static void set_answers(struct test_balloon *balloon,
 	spin_unlock(&balloon->lock);
 }
 
-static void destroy_balloon(struct test_balloon *balloon)
+/* Returns whether the balloon is gone. What is still in use has to stay. */
+static bool destroy_balloon(struct test_balloon *balloon)
 {
 	/* The host is not the one to wait for. */
 	set_answers(balloon, &(struct test_balloon_inject){});
-	/* What is still in use has to stay. */
-	if (empty_balloon(balloon))
-		kfree(balloon);
+	if (!empty_balloon(balloon))
+		return false;
+	kfree(balloon);
+	return true;
 }
 
 static int test_balloon_open(struct inode *inode, struct file *file)
@@ -465,7 +487,9 @@ static int test_balloon_release(struct inode *inode, struct file *file)
 	struct test_balloon *balloon = file->private_data;
 
 	if (!balloon->detach) {
-		destroy_balloon(balloon);
+		/* The callback may be called any time. */
+		if (!destroy_balloon(balloon))
+			__module_get(THIS_MODULE);
 		return 0;
 	}
 	mutex_lock(&detached_lock);
@@ -482,6 +506,10 @@ static int setup_balloon(struct test_balloon *balloon,
 	if (arg->flags & ~(TEST_BALLOON_ADJUST_MANAGED | TEST_BALLOON_DETACH) ||
 	    arg->reserved)
 		return -EINVAL;
+	if (arg->flags & TEST_BALLOON_DETACH &&
+	    (IS_BUILTIN(CONFIG_TEST_BALLOON) ||
+	     !IS_ENABLED(CONFIG_MODULE_UNLOAD)))
+		return -EOPNOTSUPP;
 
 	down_write(&balloon->setup);
 	if (atomic_long_read(&balloon->owned)) {
@@ -550,7 +578,7 @@ static void get_stats(struct test_balloon *balloon,
 		      struct test_balloon_stats *arg)
 {
 	arg->owned = atomic_long_read(&balloon->owned);
-	arg->isolated = READ_ONCE(balloon->dev_info.isolated_pages);
+	arg->isolated = isolated_pages(balloon);
 	arg->migrating = atomic_long_read(&balloon->migrating);
 	arg->inflated = atomic_long_read(&balloon->inflated);
 	arg->deflated = atomic_long_read(&balloon->deflated);
@@ -604,10 +632,19 @@ static long test_balloon_ioctl(struct file *file, unsigned int cmd,
 		struct test_balloon_stats stats;
 		struct test_balloon_pfns pfns;
 	} arg = {};
-	int ret;
+	int ret = 0;
 
-	if (size > sizeof(arg))
+	switch (cmd) {
+	case TEST_BALLOON_SETUP:
+	case TEST_BALLOON_INFLATE:
+	case TEST_BALLOON_DEFLATE:
+	case TEST_BALLOON_INJECT:
+	case TEST_BALLOON_STATS:
+	case TEST_BALLOON_PFNS:
+		break;
+	default:
 		return -ENOTTY;
+	}
 	if (_IOC_DIR(cmd) & _IOC_WRITE && copy_from_user(&arg, user, size))
 		return -EFAULT;
 	/* Do nothing that the caller cannot be told of. */
@@ -625,13 +662,10 @@ static long test_balloon_ioctl(struct file *file, unsigned int cmd,
 		return inject_answers(balloon, &arg.inject);
 	case TEST_BALLOON_STATS:
 		get_stats(balloon, &arg.stats);
-		ret = 0;
 		break;
 	case TEST_BALLOON_PFNS:
 		ret = get_pfns(balloon, &arg.pfns);
 		break;
-	default:
-		return -ENOTTY;
 	}
 	if (!ret && copy_to_user(user, &arg, size))
 		return -EFAULT;
@@ -663,8 +697,10 @@ static void __exit test_balloon_exit(void)
 	struct test_balloon *balloon, *next;
 
 	misc_deregister(&test_balloon_misc);
+	/* Better to wait for ever than to let the callback go while it is needed. */
 	list_for_each_entry_safe(balloon, next, &detached_balloons, detached)
-		destroy_balloon(balloon);
+		while (!destroy_balloon(balloon))
+			;
 }
 
 module_init(test_balloon_init);

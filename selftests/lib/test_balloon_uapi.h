@@ -4,7 +4,7 @@
  * tools/testing/selftests/mm/balloon-tests.c.
  *
  * Every open file of /dev/test_balloon is a balloon of its own. It is emptied
- * when the file is closed.
+ * when the file is closed, unless it was set up to outlive that.
  */
 #ifndef _LIB_TEST_BALLOON_UAPI_H
 #define _LIB_TEST_BALLOON_UAPI_H
@@ -16,7 +16,7 @@
  * struct test_balloon_setup - what a balloon is like, for an empty one
  * @flags: TEST_BALLOON_ADJUST_MANAGED: balloon pages are no managed pages;
  *	   TEST_BALLOON_DETACH: when the file is closed the pages stay in the
- *	   balloon, until the module is unloaded
+ *	   balloon, until the module is unloaded; EOPNOTSUPP if it cannot be
  * @reserved: zero
  */
 struct test_balloon_setup {
@@ -33,7 +33,7 @@ struct test_balloon_setup {
 
 /**
  * struct test_balloon_move - pages on their way into the balloon or out of it
- * @pages: (in) how many, (out) how many it were, which may be fewer
+ * @pages: (in) how many, (out) how many they were, maybe fewer
  * @flags: TEST_BALLOON_LIST: all at once, not page by page;
  *	   TEST_BALLOON_AGAIN: deflation enqueues the pages again that it
  *	   dequeued, as if the host did not hand them out;
@@ -58,7 +58,7 @@ struct test_balloon_move {
  * struct test_balloon_inject - what the host answers when a page migrates
  * @result: 0, or one of -EAGAIN, -EBUSY, -ENOENT
  * @every: every how many calls the answer is @result and not 0; 0 is never
- * @calls: after so many such answers it is 0 again; 0 is never
+ * @calls: how many times the answer is @result at most; 0 is any number
  * @delay_us: microseconds that an answer takes
  */
 struct test_balloon_inject {
@@ -115,11 +115,11 @@ struct test_balloon_pfns {
 	__u64 count;
 };
 
-#define TEST_BALLOON_SETUP	_IOW('B', 0x00, struct test_balloon_setup)
-#define TEST_BALLOON_INFLATE	_IOWR('B', 0x01, struct test_balloon_move)
-#define TEST_BALLOON_DEFLATE	_IOWR('B', 0x02, struct test_balloon_move)
-#define TEST_BALLOON_INJECT	_IOW('B', 0x03, struct test_balloon_inject)
-#define TEST_BALLOON_STATS	_IOR('B', 0x04, struct test_balloon_stats)
-#define TEST_BALLOON_PFNS	_IOWR('B', 0x05, struct test_balloon_pfns)
+#define TEST_BALLOON_SETUP	_IOW('Y', 0x00, struct test_balloon_setup)
+#define TEST_BALLOON_INFLATE	_IOWR('Y', 0x01, struct test_balloon_move)
+#define TEST_BALLOON_DEFLATE	_IOWR('Y', 0x02, struct test_balloon_move)
+#define TEST_BALLOON_INJECT	_IOW('Y', 0x03, struct test_balloon_inject)
+#define TEST_BALLOON_STATS	_IOR('Y', 0x04, struct test_balloon_stats)
+#define TEST_BALLOON_PFNS	_IOWR('Y', 0x05, struct test_balloon_pfns)
 
 #endif /* _LIB_TEST_BALLOON_UAPI_H */
