@@ -412,9 +412,9 @@ static void *deflater(void *arg)
 }
 
 /*
- * Deflates many pages at once, so that isolation has to wait for the lock, and
- * keeps an eye on them until they are released, so that it sees those who still
- * try to isolate them.
+ * Deflates many pages at once when compaction is about to isolate them: so
+ * isolation has to wait for the lock, and then to find out that it came too late.
+ * Until they are released, keeps an eye on who still tries to isolate them.
  */
 static void *watcher(void *arg)
 {
@@ -424,9 +424,13 @@ static void *watcher(void *arg)
 
 	while (!crowd->stop) {
 		int fd = some_fd(self);
+		double end;
 
 		inflate(fd, pages, 0);
-		if (deflate(fd, pages, TEST_BALLOON_LIST, 10000) < 0)
+		end = now() + 0.02;
+		while (!stats(fd).isolated && now() < end)
+			;
+		if (deflate(fd, pages, TEST_BALLOON_LIST, 2000) < 0)
 			crowd->failed_calls++;
 	}
 	return NULL;
@@ -984,7 +988,8 @@ TEST_F_TIMEOUT(churn, everybody, churn_seconds() + 180)
 		ASSERT_TRUE(inject(crowd->fd[rand_r(&chance) % crowd->n_fds],
 				   results[rand_r(&chance) % n_results],
 				   1 + rand_r(&chance) % 10,
-				   rand_r(&chance) % 200));
+				   rand_r(&chance) % 4 ? 0 :
+				   rand_r(&chance) % 500));
 		usleep(100000);
 	}
 	dismiss_crowd(crowd);
@@ -1190,7 +1195,7 @@ static bool set_block_state(uint64_t block, const char *state)
 static bool block_is_movable(uint64_t block)
 {
 	const uint64_t unfit = 1ULL << KPF_NOPAGE | 1ULL << KPF_RESERVED;
-	uint64_t flags[1024], first = block * block_pages();
+	uint64_t flags[1024], size = block_pages();
 	char path[128], word[64];
 	bool movable = true;
 	int fd;
@@ -1200,9 +1205,9 @@ static bool block_is_movable(uint64_t block)
 	if (!read_word(path, word) || strcmp(word, "Movable"))
 		return false;
 	fd = open("/proc/kpageflags", O_RDONLY);
-	for (uint64_t i = 0; movable && fd >= 0 && i < block_pages();) {
+	for (uint64_t i = 0; movable && fd >= 0 && i < size;) {
 		ssize_t n = pread(fd, flags, sizeof(flags),
-				  (first + i) * sizeof(flags[0]));
+				  (block * size + i) * sizeof(flags[0]));
 
 		if (n <= 0)
 			break;
@@ -1235,9 +1240,10 @@ static int64_t next_movable_block(int64_t last)
 static uint64_t owned_in_block(int fd, int64_t block)
 {
 	uint64_t *pfns, n = read_pfns(fd, &pfns), owned = 0;
+	uint64_t size = block_pages();
 
 	while (n--)
-		owned += (int64_t)(pfns[n] / block_pages()) == block;
+		owned += (int64_t)(pfns[n] / size) == block;
 	free(pfns);
 	return owned;
 }
@@ -1305,13 +1311,14 @@ FIXTURE_TEARDOWN(memory)
 TEST_F_TIMEOUT(memory, offline, 180)
 {
 	uint64_t n, moved = 0, *pfns, on_node[MAX_NODES] = {};
+	uint64_t size = block_pages();
 	bool has_nodes = !access(NODES, F_OK);
 	int fd = self->start.fd;
 	struct counters c;
 
 	if (!stats(fd).movable)
 		SKIP(return, UNMOVABLE);
-	if (!block_pages())
+	if (!size)
 		SKIP(return, "CONFIG_MEMORY_HOTREMOVE is not set");
 	self->block = offline_a_block(fd, &moved);
 	if (self->block < 0)
@@ -1321,13 +1328,14 @@ TEST_F_TIMEOUT(memory, offline, 180)
 
 	n = read_pfns(fd, &pfns);
 	EXPECT_EQ(n, stats(fd).owned);
-	for (uint64_t i = 0; i < n; i++) {
-		int64_t block = pfns[i] / block_pages();
+	for (uint64_t i = 0; i < n;) {
+		int64_t block = pfns[i] / size;
 		int node = has_nodes ? node_of_block(block) : 0;
 
 		EXPECT_NE(self->block, block);
 		ASSERT_GE(node, 0);
-		on_node[node]++;
+		for (; i < n && (int64_t)(pfns[i] / size) == block; i++)
+			on_node[node]++;
 	}
 	free(pfns);
 
