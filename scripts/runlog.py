@@ -23,6 +23,11 @@ def read_outcome(run_dir):
         return {}
 
 
+def read_figures(run_dir):
+    """What the tests measured, which they print as lines of KTAP's diagnosis."""
+    return dict(re.findall(r"^#\s*figure (\S+) (.*)$", read_text(run_dir, "ktap.log"), re.M))
+
+
 class Channel:
     """What the guest's init said on its channel."""
 

@@ -2,13 +2,15 @@
 /*
  * The guest's first process. It does what the kernel command line says:
  *
- *   workloads=NAME,NAME	run these programs all at once until the host says stop
+ *   workloads=NAME,NAME	run these programs all at once as long as anything else runs
  *   tests=NAME,NAME		run these programs one after the other to their ends
+ *   host=yes			wait after them until the host says stop
  *   channel=DEVICE		a virtio port, to tell what became of them
  *   ktap=DEVICE		another one, for what the tests print
  *
  * and turns the machine off. The kernel hands these parameters on in init's
- * environment, as it does not know them.
+ * environment, as it does not know them, and init hands them on to the programs,
+ * whose arguments follow their names with a colon before each.
  *
  * What the guest says, a line each:
  *
@@ -23,12 +25,13 @@
  *   success		the last word: all of the above went as planned
  *   failure		or it did not
  *
- * What the host says: stop, to end the workloads, and off, when it has heard the
+ * What the host says: stop, when it has had enough, and off, when it has heard the
  * last word: what is on its way when the machine is turned off gets lost.
  */
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -44,6 +47,7 @@
 #include <unistd.h>
 
 #define MAX_WORKLOADS 16
+#define MAX_ARGUMENTS 8
 /* Where the tests find the module that they load themselves. */
 #define MODULE "/lib/test_balloon.ko"
 
@@ -118,14 +122,19 @@ static void report_zones(const char *when)
 {
 	FILE *file = open_file("/proc/zoneinfo");
 	unsigned long value, free = 0, managed = 0;
-	char line[256];
+	char line[256], zone[32] = "";
+	int node = -1;
 
 	while (fgets(line, sizeof(line), file)) {
+		sscanf(line, "Node %d, zone %31s", &node, zone);
 		if (sscanf(line, " pages free %lu", &value) == 1 ||
-		    sscanf(line, " count: %lu", &value) == 1)
+		    sscanf(line, " count: %lu", &value) == 1) {
 			free += value;
-		else if (sscanf(line, " managed %lu", &value) == 1)
+		} else if (sscanf(line, " managed %lu", &value) == 1) {
 			managed += value;
+			fprintf(channel, "%s node%d/%s/managed_pages %lu\n",
+				when, node, zone, value);
+		}
 	}
 	fclose(file);
 	fprintf(channel, "%s free_pages %lu\n", when, free);
@@ -144,6 +153,28 @@ static void report_file(const char *when, const char *path, const char *format)
 	fclose(file);
 }
 
+static void report_nodes(const char *when)
+{
+	unsigned long value;
+	glob_t files;
+
+	if (glob("/sys/devices/system/node/node*/vmstat", 0, NULL, &files))
+		return;
+	for (size_t i = 0; i < files.gl_pathc; i++) {
+		FILE *file = open_file(files.gl_pathv[i]);
+		char line[256];
+		int node;
+
+		sscanf(files.gl_pathv[i], "/sys/devices/system/node/node%d", &node);
+		while (fgets(line, sizeof(line), file))
+			if (sscanf(line, "nr_balloon_pages %lu", &value) == 1)
+				fprintf(channel, "%s node%d/nr_balloon_pages %lu\n",
+					when, node, value);
+		fclose(file);
+	}
+	globfree(&files);
+}
+
 static void report_counters(const char *when)
 {
 	/* Until they are folded, per-CPU differences blur the counters. */
@@ -151,6 +182,7 @@ static void report_counters(const char *when)
 	report_file(when, "/proc/vmstat", "%63s %lu");
 	report_file(when, "/proc/meminfo", "%63[A-Za-z]: %lu");
 	report_zones(when);
+	report_nodes(when);
 }
 
 static void report_progress(void)
@@ -165,14 +197,21 @@ static void report_progress(void)
 	fclose(file);
 }
 
-/* Starts a program, with its output on the device if there is one. */
-static pid_t start(const char *name, const char *output)
+/*
+ * Starts what is called NAME:ARGUMENT:ARGUMENT, with its output on the device if
+ * there is one.
+ */
+static pid_t start(const char *call, const char *output)
 {
-	char path[64];
+	char words[256], path[64], *arguments[MAX_ARGUMENTS + 1] = { };
+	int n = 0;
 	pid_t pid;
 	int fd;
 
-	snprintf(path, sizeof(path), "/bin/%s", name);
+	snprintf(words, sizeof(words), "%s", call);
+	for (char *rest = words; rest && n < MAX_ARGUMENTS; n++)
+		arguments[n] = strsep(&rest, ":");
+	snprintf(path, sizeof(path), "/bin/%s", arguments[0]);
 	pid = fork();
 	if (pid < 0)
 		err(1, "fork");
@@ -184,7 +223,7 @@ static pid_t start(const char *name, const char *output)
 			err(1, "%s", output);
 		close(fd);
 	}
-	execl(path, path, NULL);
+	execv(path, arguments);
 	err(127, "%s", path);
 }
 
@@ -203,12 +242,9 @@ static void start_workloads(char *names)
 static void reap_workloads(void)
 {
 	int status;
-	pid_t pid;
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		for (int i = 0; i < n_workloads; i++) {
-			if (workloads[i].pid != pid)
-				continue;
+	for (int i = 0; i < n_workloads; i++) {
+		if (workloads[i].pid && waitpid(workloads[i].pid, &status, WNOHANG) > 0) {
 			workloads[i].pid = 0;
 			all_well = false;
 			fprintf(channel, "failed %s %s %d\n", workloads[i].name,
@@ -218,11 +254,11 @@ static void reap_workloads(void)
 	}
 }
 
+/* A test may have left children behind, which end as well. */
 static void stop_workloads(void)
 {
-	for (int i = 0; i < n_workloads; i++)
-		if (workloads[i].pid)
-			kill(workloads[i].pid, SIGKILL);
+	reap_workloads();
+	kill(-1, SIGKILL);
 	while (wait(NULL) > 0 || errno == EINTR)
 		;
 }
@@ -244,15 +280,12 @@ static bool host_says(const char *word)
 	return strstr(said, word);
 }
 
-static void run_workloads(char *names)
+static void wait_for_host(void)
 {
-	start_workloads(names);
 	while (!host_says("stop\n")) {
 		reap_workloads();
 		report_progress();
 	}
-	reap_workloads();
-	stop_workloads();
 }
 
 static double now(void)
@@ -272,8 +305,10 @@ static void run_test(const char *name, const char *output)
 
 	if (test.fd < 0)
 		err(1, "pidfd_open");
-	while (poll(&test, 1, 1000) <= 0)
+	while (poll(&test, 1, 1000) <= 0) {
+		reap_workloads();
 		report_progress();
+	}
 	if (waitpid(pid, &status, 0) != pid)
 		err(1, "waitpid");
 	close(test.fd);
@@ -301,10 +336,13 @@ int main(void)
 	fprintf(channel, "ready\n");
 	names = getenv("workloads");
 	if (names)
-		run_workloads(names);
+		start_workloads(names);
 	names = getenv("tests");
 	if (names)
 		run_tests(names);
+	if (getenv("host"))
+		wait_for_host();
+	stop_workloads();
 	report_counters("after");
 	fprintf(channel, all_well ? "success\n" : "failure\n");
 	while (!host_says("off\n"))

@@ -28,11 +28,10 @@ counters() {
 
 # outcome SCENARIO END
 outcome() {
-	python3 -c '
-import json, sys, tomllib
-with open(sys.argv[1], "rb") as file:
-    print(json.dumps({"scenario": tomllib.load(file), "end": sys.argv[2], "cycles": 25}))' \
-		"$BATS_TEST_DIRNAME/../scenarios/$1.toml" "$2" >outcome.json
+	PYTHONPATH=$scripts python3 -c '
+import json, scenarios, sys
+print(json.dumps({"scenario": scenarios.read(sys.argv[1]), "end": sys.argv[2], "cycles": 25}))' \
+		"$1" "$2" >outcome.json
 }
 
 # kunit NAME: a run of the scenario with that canned console

@@ -1,0 +1,45 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""usage: scenarios.py [NAME]...
+
+Print a line for each of the scenarios, or of all in selftests/scenarios/: its
+name, the kernel of kconfig-fragments/builds that it boots, and whether it can run
+without the series, as yes or no.
+"""
+
+import pathlib
+import sys
+import tomllib
+
+DIRECTORY = pathlib.Path(__file__).resolve().parent.parent / "selftests/scenarios"
+
+
+class Unknown(Exception):
+    """There is no scenario of that name."""
+
+
+def names():
+    return sorted(path.stem for path in DIRECTORY.glob("*.toml"))
+
+
+def read(name):
+    """A scenario, with what it does not say itself from the one that it is like."""
+    if name not in names():
+        raise Unknown(f"there is no scenario called {name}, but {', '.join(names())}")
+    scenario = tomllib.loads((DIRECTORY / f"{name}.toml").read_text(encoding="utf-8"))
+    if "like" in scenario:
+        scenario = read(scenario.pop("like")) | scenario
+    return scenario
+
+
+def main():
+    try:
+        for name in sys.argv[1:] or names():
+            scenario = read(name)
+            print(name, scenario["build"], "yes" if "unpatched" in scenario else "no")
+    except Unknown as error:
+        sys.exit(f"scenarios: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Memory goes away, one block after the other, and the balloon's pages in it go to
+ * another block, zone or node. Then it comes back to the zone that it was in.
+ */
+#include <glob.h>
+#include <signal.h>
+
+#include "files.h"
+#include "../kselftest_harness.h"
+
+#define BLOCKS "/sys/devices/system/memory/memory[0-9]*"
+#define ROUNDS 3
+/* What cannot be moved is tried again for ever, until a signal comes. */
+#define PATIENCE 8
+
+static void give_up(int signal)
+{
+	(void)signal;
+}
+
+static int set_state(const char *block, const char *state)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/state", block);
+	return write_file(path, state);
+}
+
+/* Whether the block is in the zone of what can be moved. */
+static bool is_movable(const char *block)
+{
+	char path[128], zones[64] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/valid_zones", block);
+	file = fopen(path, "r");
+	if (!file)
+		return false;
+	if (!fgets(zones, sizeof(zones), file))
+		zones[0] = 0;
+	fclose(file);
+	return !strncmp(zones, "Movable", strlen("Movable"));
+}
+
+FIXTURE(memory)
+{
+	glob_t blocks;
+	long migrated;
+};
+
+FIXTURE_SETUP(memory)
+{
+	const struct sigaction action = { .sa_handler = give_up };
+
+	ASSERT_EQ(0, sigaction(SIGALRM, &action, NULL));
+	ASSERT_EQ(0, glob(BLOCKS, 0, NULL, &self->blocks));
+	self->migrated = vmstat("balloon_migrate");
+}
+
+FIXTURE_TEARDOWN(memory)
+{
+	globfree(&self->blocks);
+}
+
+TEST_F_TIMEOUT(memory, goes_away, 400)
+{
+	long n = 0;
+
+	for (int round = 0; round < ROUNDS; round++) {
+		/* The kernel itself is in the first one. */
+		for (size_t i = 1; i < self->blocks.gl_pathc; i++) {
+			const char *block = self->blocks.gl_pathv[i];
+			const char *back = is_movable(block) ? "online_movable" : "online_kernel";
+			int ret;
+
+			alarm(PATIENCE);
+			ret = set_state(block, "offline");
+			alarm(0);
+			TH_LOG("%s: %s", strrchr(block, '/') + 1, ret ? strerror(-ret) : "away");
+			if (ret)
+				continue;
+			n++;
+			ASSERT_EQ(0, set_state(block, back))
+				TH_LOG("%s does not come back", block);
+		}
+	}
+	printf("# figure blocks_offline %ld\n", n);
+	printf("# figure migrated_meanwhile %ld\n", vmstat("balloon_migrate") - self->migrated);
+}
+
+TEST_HARNESS_MAIN
