@@ -18,6 +18,7 @@
 
 #include <linux/bitmap.h>
 #include <linux/delay.h>
+#include <linux/hash.h>
 #include <linux/kprobes.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -27,6 +28,8 @@
 #define MAGIC		0x456c6d6f
 #define PORT		0x5670
 #define INL		0xed
+/* Of a page, which is also how many entries a batch can have. */
+#define WORDS		(PAGE_SIZE / sizeof(u64))
 
 enum {
 	START, GET_TARGET, LOCK, UNLOCK, GUEST_ID,
@@ -57,46 +60,45 @@ MODULE_PARM_DESC(refuse_status, "status of pages that are refused");
 module_param(new_delay_us, uint, 0644);
 MODULE_PARM_DESC(new_delay_us, "time between the two halves of a migration");
 
-/* Every so many pages are refused, none if that is 0. */
-struct refusal {
-	unsigned int every;
-	unsigned long asked, done;
+/* Every so many pages are refused, or none. */
+struct kind {
+	unsigned int refuse;
+	unsigned long asked, refused, done;
 };
 
-static struct refusal new_page, old_page, lock_4k, unlock_4k, lock_2m, unlock_2m;
-module_param_named(refuse_new, new_page.every, uint, 0644);
+static struct kind new_page, old_page, lock_4k, unlock_4k, lock_2m, unlock_2m;
+module_param_named(refuse_new, new_page.refuse, uint, 0644);
 MODULE_PARM_DESC(refuse_new, "refuse every n-th new page of a migration");
-module_param_named(refuse_old, old_page.every, uint, 0644);
+module_param_named(refuse_old, old_page.refuse, uint, 0644);
 MODULE_PARM_DESC(refuse_old, "refuse to give back every n-th old page of one");
-module_param_named(refuse_lock, lock_4k.every, uint, 0644);
+module_param_named(refuse_lock, lock_4k.refuse, uint, 0644);
 MODULE_PARM_DESC(refuse_lock, "refuse every n-th page of inflation");
-module_param_named(refuse_unlock, unlock_4k.every, uint, 0644);
+module_param_named(refuse_unlock, unlock_4k.refuse, uint, 0644);
 MODULE_PARM_DESC(refuse_unlock, "refuse to give back every n-th page to deflation");
-module_param_named(refuse_huge_lock, lock_2m.every, uint, 0644);
-module_param_named(refuse_huge_unlock, unlock_2m.every, uint, 0644);
-module_param_named(refused_new, new_page.done, ulong, 0444);
-module_param_named(refused_old, old_page.done, ulong, 0444);
-module_param_named(refused_lock, lock_4k.done, ulong, 0444);
-module_param_named(refused_unlock, unlock_4k.done, ulong, 0444);
-module_param_named(refused_huge_lock, lock_2m.done, ulong, 0444);
-module_param_named(refused_huge_unlock, unlock_2m.done, ulong, 0444);
+module_param_named(refuse_huge_lock, lock_2m.refuse, uint, 0644);
+MODULE_PARM_DESC(refuse_huge_lock, "refuse every n-th 2M page of inflation");
+module_param_named(refuse_huge_unlock, unlock_2m.refuse, uint, 0644);
+MODULE_PARM_DESC(refuse_huge_unlock, "refuse to give back every n-th 2M page");
+module_param_named(refused_new, new_page.refused, ulong, 0444);
+module_param_named(refused_old, old_page.refused, ulong, 0444);
+module_param_named(refused_lock, lock_4k.refused, ulong, 0444);
+module_param_named(refused_unlock, unlock_4k.refused, ulong, 0444);
+module_param_named(refused_huge_lock, lock_2m.refused, ulong, 0444);
+module_param_named(refused_huge_unlock, unlock_2m.refused, ulong, 0444);
+module_param_named(migrated, new_page.done, ulong, 0444);
+module_param_named(locks, lock_4k.done, ulong, 0444);
+module_param_named(unlocks, unlock_4k.done, ulong, 0444);
+module_param_named(huge_locks, lock_2m.done, ulong, 0444);
+module_param_named(huge_unlocks, unlock_2m.done, ulong, 0444);
 
-/* Frames that the host holds now. */
-static unsigned long locked;
+/*
+ * Frames: held now; that deflation did not get; that the guest got back at a start
+ * or a reset; and that a migration gave back without a new page in their place.
+ */
+static unsigned long locked, kept, dropped, lost;
 module_param(locked, ulong, 0444);
-/* Pages that inflation locked and deflation unlocked. */
-static unsigned long locks, unlocks, huge_locks, huge_unlocks;
-module_param(locks, ulong, 0444);
-module_param(unlocks, ulong, 0444);
-module_param(huge_locks, ulong, 0444);
-module_param(huge_unlocks, ulong, 0444);
-/* Frames that deflation did not get, and those that it gets without asking. */
-static unsigned long kept, dropped;
 module_param(kept, ulong, 0444);
 module_param(dropped, ulong, 0444);
-/* Migrations that exchanged a page, and those that gave one back for nothing. */
-static unsigned long migrated, lost;
-module_param(migrated, ulong, 0444);
 module_param(lost, ulong, 0444);
 static unsigned long starts, resets, polls;
 module_param(starts, ulong, 0444);
@@ -105,86 +107,71 @@ module_param(polls, ulong, 0444);
 
 /*
  * What the guest must not do: lock a page twice, unlock one that is not locked,
- * give away one that nobody has allocated, write to one that is locked, or send
- * what makes no sense or was not offered.
+ * name one that nobody has allocated, write to one that is locked, send what makes
+ * no sense or was not offered, and lose the page that it sends batches in.
  */
-static unsigned long bad_lock, bad_unlock, bad_pfn, bad_content, bad_command;
+static unsigned long bad_lock, bad_unlock, bad_pfn, bad_content, bad_command, leaked;
 module_param(bad_lock, ulong, 0444);
 module_param(bad_unlock, ulong, 0444);
 module_param(bad_pfn, ulong, 0444);
 module_param(bad_content, ulong, 0444);
 module_param(bad_command, ulong, 0444);
-/* Pages for batches that the driver has lost without freeing them. */
-static unsigned long leaked;
 module_param(leaked, ulong, 0444);
 
 /*
- * Protects all that is below and the counters. Commands come from several CPUs, and
- * the handler of a kprobe counts as an NMI, where lockdep accepts no other lock.
+ * Protects what is below, and the counters. Commands come from several CPUs, and
+ * the handler of a kprobe counts as an NMI, where lockdep wants no other lock.
  */
 static arch_spinlock_t host_lock = __ARCH_SPIN_LOCK_UNLOCKED;
+/* Memory that is added later is not in the ledger. */
 static unsigned long *ledger, n_frames;
-/* What was agreed on at the last START; 0 from a reset on. */
+/* What was agreed on at the last start; none from a reset on. */
 static unsigned long granted;
-/* The task that inflates and deflates; if it is any other, it migrates a page. */
+/* Inflates and deflates. Whoever else sends pages migrates them. */
 static struct task_struct *worker;
-/* The one that has unlocked the old page of a migration, but not locked the new. */
+/* Has unlocked the old page of a migration and not yet locked the new one. */
 static struct task_struct *migrating;
-/* The page that holds the batches, and those that did. The host has a reference. */
+/* Where batches are, and where they were. The host has references. */
 static struct page *batch_page;
 static LIST_HEAD(old_batch_pages);
 
 static struct kprobe probes[8];
-static unsigned int n_probes;
-
-static bool refuse(struct refusal *refusal)
-{
-	if (!refusal->every || ++refusal->asked % refusal->every)
-		return false;
-	refusal->done++;
-	return true;
-}
+static int n_probes;
 
 static bool is_allocated(unsigned long pfn)
 {
 	return pfn < n_frames && pfn_valid(pfn) && page_count(pfn_to_page(pfn));
 }
 
-/* The first word of a frame and its last one. */
-#define for_each_mark(i) for ((i) = 0; (i) < WORDS; (i) += WORDS - 1)
-
 static u64 pattern(unsigned long pfn, unsigned int i)
 {
 	return (pfn + 1) * GOLDEN_RATIO_64 + i;
 }
 
+/* Marks the first and the last word of each frame. */
 static void fill(unsigned long pfn, unsigned long end)
 {
-	unsigned int i;
-	u64 *words;
-
 	for (; pfn < end; pfn++) {
-		words = pfn_to_kaddr(pfn);
-		for_each_mark(i)
-			words[i] = pattern(pfn, i);
+		u64 *words = pfn_to_kaddr(pfn);
+
+		words[0] = pattern(pfn, 0);
+		words[WORDS - 1] = pattern(pfn, WORDS - 1);
 	}
 }
 
-/* Looks into those of the frames that are locked. */
+/* Looks for the marks in those of the frames that are locked. */
 static void verify(unsigned long pfn, unsigned long end)
 {
-	unsigned int i;
-	u64 *words;
-
 	for_each_set_bit_from(pfn, ledger, end) {
-		words = pfn_to_kaddr(pfn);
-		for_each_mark(i)
-			if (words[i] != pattern(pfn, i))
-				bad_content++;
+		u64 *words = pfn_to_kaddr(pfn);
+
+		if (words[0] != pattern(pfn, 0) ||
+		    words[WORDS - 1] != pattern(pfn, WORDS - 1))
+			bad_content++;
 	}
 }
 
-/* From here on the guest may take back what it has given away, and does not tell. */
+/* From here on the guest frees what the host had, and does not tell. */
 static void drop_all(void)
 {
 	verify(0, n_frames);
@@ -202,8 +189,8 @@ static unsigned int reset_guest(void)
 }
 
 /*
- * A page that the driver has freed is the host's alone. The page allocator does not
- * expect to get it back in an NMI, so that is left for later.
+ * If the driver has freed the page, then nobody else has it. To free it is left for
+ * later, as the page allocator does not expect to be called in an NMI.
  */
 static void retire_batch_page(void)
 {
@@ -218,22 +205,20 @@ static void retire_batch_page(void)
 
 static u64 *use_batch_page(unsigned long pfn)
 {
-	struct page *page = pfn_to_page(pfn);
-
-	if (page != batch_page) {
+	if (batch_page != pfn_to_page(pfn)) {
 		retire_batch_page();
-		get_page(page);
-		batch_page = page;
+		batch_page = pfn_to_page(pfn);
+		get_page(batch_page);
 	}
 	return pfn_to_kaddr(pfn);
 }
 
 static unsigned int exchange(unsigned long pfn, unsigned long frames, bool lock,
-			     struct refusal *refusal)
+			     struct kind *kind)
 {
 	unsigned long end = pfn + frames;
 
-	/* Only the first frame of a huge page has a count. */
+	/* Of a huge page, only the first frame is known to be allocated. */
 	if (!is_allocated(pfn) || end > n_frames || !IS_ALIGNED(pfn, frames)) {
 		bad_pfn++;
 		return PPN_INVALID;
@@ -246,8 +231,10 @@ static unsigned int exchange(unsigned long pfn, unsigned long frames, bool lock,
 		bad_unlock++;
 		return PPN_UNLOCKED;
 	}
-	if (refuse(refusal))
+	if (kind->refuse && !(++kind->asked % kind->refuse)) {
+		kind->refused++;
 		return refuse_status;
+	}
 	if (lock) {
 		bitmap_set(ledger, pfn, frames);
 		locked += frames;
@@ -257,33 +244,256 @@ static unsigned int exchange(unsigned long pfn, unsigned long frames, bool lock,
 		bitmap_clear(ledger, pfn, frames);
 		locked -= frames;
 	}
+	kind->done++;
 	return SUCCESS;
 }
 
-/* LOCK and UNLOCK of one page, of n pages in a batch, or of n huge ones. */
+/* Locks or unlocks one page, or n pages whose numbers are in the page of that pfn. */
 static unsigned int exchange_pages(unsigned long cmd, unsigned long pfn, unsigned long n)
 {
 	bool lock = cmd == LOCK || cmd == BATCHED_LOCK || cmd == HUGE_LOCK;
 	bool batched = cmd >= BATCHED_LOCK, huge = cmd >= HUGE_LOCK;
-	unsigned long need = huge ? BATCHED_2M : batched ? BATCHED : BASIC;
-	unsigned long frames = huge ? PTRS_PER_PMD : 1, *done;
-	bool migration = current != worker;
-	u64 single = PFN_PHYS(pfn), *entries = &single;
+	unsigned long capability = huge ? BATCHED_2M : batched ? BATCHED : BASIC;
+	unsigned long frames = huge ? PTRS_PER_PMD : 1;
 	unsigned int all = SUCCESS, status = SUCCESS;
-	struct refusal *refusal;
+	u64 single = PFN_PHYS(pfn), *entries = &single;
+	struct kind *kind;
 
-	if (migration) {
-		refusal = lock ? &new_page : &old_page;
-		done = NULL;
-	} else if (huge) {
-		refusal = lock ? &lock_2m : &unlock_2m;
-		done = lock ? &huge_locks : &huge_unlocks;
-	} else {
-		refusal = lock ? &lock_4k : &unlock_4k;
-		done = lock ? &locks : &unlocks;
-	}
-	if (!n || n > (batched ? WORDS : 1) || batched && !is_allocated(pfn) ||
-	    migration && (n > 1 || huge || lock && migrating != current)) {
+	if (current != worker)
+		kind = lock ? &new_page : &old_page;
+	else if (huge)
+		kind = lock ? &lock_2m : &unlock_2m;
+	else
+		kind = lock ? &lock_4k : &unlock_4k;
+
+	if (!n || n > (batched ? WORDS : 1) || (batched && !is_allocated(pfn)) ||
+	    (granted && !(granted & capability)) ||
+	    (current != worker && (n > 1 || huge)) ||
+	    (kind == &new_page && migrating != current)) {
 		bad_command++;
 		return CMD_INVALID;
 	}
+	if (!granted)
+		all = RESET;
+	else if (reset_in && !--reset_in)
+		all = reset_guest();
+	if (batched)
+		entries = use_batch_page(pfn);
+
+	for (unsigned long i = 0; i < n; i++) {
+		status = all;
+		if (!status) {
+			status = exchange(PHYS_PFN(entries[i]), frames, lock, kind);
+			entries[i] |= status;
+		}
+		/* The guest makes the same of all that fails, whatever the reason. */
+		if (status && kind == &new_page)
+			lost++;
+		else if (status && (kind == &unlock_4k || kind == &unlock_2m))
+			kept += frames;
+	}
+	migrating = kind == &old_page && !status ? current : NULL;
+	return batched ? all : status;
+}
+
+static unsigned int get_target(void)
+{
+	polls++;
+	if (!granted)
+		return RESET;
+	if (!reset)
+		return SUCCESS;
+	reset = false;
+	return reset_guest();
+}
+
+static int handle_inl(struct kprobe *probe, struct pt_regs *regs)
+{
+	unsigned long cmd = regs->cx;
+
+	if ((u32)regs->ax != MAGIC || (u16)regs->dx != PORT)
+		return 0;
+	if (new_delay_us && migrating == current)
+		udelay(new_delay_us);
+
+	arch_spin_lock(&host_lock);
+	switch (cmd) {
+	case START:
+		starts++;
+		drop_all();
+		/* The driver says good-bye by asking for no capabilities. */
+		granted = caps & regs->bx;
+		regs->ax = SUCCESS_WITH_CAPABILITIES;
+		regs->cx = granted;
+		break;
+	case GET_TARGET:
+		regs->ax = get_target();
+		regs->bx = target;
+		break;
+	case LOCK:
+	case UNLOCK:
+	case BATCHED_LOCK:
+	case BATCHED_UNLOCK:
+	case HUGE_LOCK:
+	case HUGE_UNLOCK:
+		regs->ax = exchange_pages(cmd, regs->bx, regs->si);
+		regs->bx = target;
+		break;
+	case GUEST_ID:
+		regs->ax = granted ? SUCCESS : RESET;
+		break;
+	default:
+		regs->ax = granted ? CMD_INVALID : RESET;
+	}
+	arch_spin_unlock(&host_lock);
+
+	/* Over the instruction, and do not single-step it. */
+	regs->ip = (unsigned long)probe->addr + 1;
+	return 1;
+}
+
+/* With it the probe is not optimised into a jump, which ignores what handle_inl did. */
+static void after_inl(struct kprobe *probe, struct pt_regs *regs, unsigned long flags)
+{
+}
+
+static int work_begins(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	WRITE_ONCE(worker, current);
+	return 0;
+}
+
+static int work_ends(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	WRITE_ONCE(worker, NULL);
+	return 0;
+}
+
+static struct kretprobe work_probe;
+
+static void remove_probes(void)
+{
+	while (n_probes)
+		unregister_kprobe(&probes[--n_probes]);
+}
+
+static int place_probes(struct module *driver)
+{
+	u8 *text = driver->mem[MOD_TEXT].base;
+	int error;
+
+	/* Where the byte is a part of another instruction, no probe can be placed. */
+	for (unsigned int i = 0; i < driver->mem[MOD_TEXT].size; i++) {
+		struct kprobe *probe = &probes[n_probes];
+
+		if (text[i] != INL)
+			continue;
+		if (n_probes == ARRAY_SIZE(probes)) {
+			pr_err("too many places in %s may talk to the host\n", DRIVER);
+			remove_probes();
+			return -ENOSPC;
+		}
+		*probe = (struct kprobe) {
+			.addr = text + i,
+			.pre_handler = handle_inl,
+			.post_handler = after_inl,
+		};
+		if (!register_kprobe(probe))
+			n_probes++;
+	}
+	if (!n_probes) {
+		pr_err("%s has no place that talks to the host\n", DRIVER);
+		return -ENOENT;
+	}
+
+	work_probe = (struct kretprobe) {
+		.kp.symbol_name = DRIVER ":vmballoon_work",
+		.entry_handler = work_begins,
+		.handler = work_ends,
+		.maxactive = 1,
+	};
+	error = register_kretprobe(&work_probe);
+	if (error) {
+		pr_err("no probe can be placed on %s: %d\n", work_probe.kp.symbol_name, error);
+		remove_probes();
+	}
+	return error;
+}
+
+static void driver_is_gone(void)
+{
+	struct page *page, *next;
+
+	unregister_kretprobe(&work_probe);
+	remove_probes();
+	retire_batch_page();
+	list_for_each_entry_safe(page, next, &old_batch_pages, lru) {
+		list_del(&page->lru);
+		put_page(page);
+	}
+}
+
+static int driver_changes(struct notifier_block *nb, unsigned long state, void *data)
+{
+	struct module *driver = data;
+	int error;
+
+	if (strcmp(driver->name, DRIVER))
+		return NOTIFY_DONE;
+	if (state == MODULE_STATE_COMING) {
+		if (!try_module_get(THIS_MODULE))
+			return notifier_from_errno(-ENODEV);
+		error = place_probes(driver);
+		if (error)
+			module_put(THIS_MODULE);
+		return notifier_from_errno(error);
+	}
+	if (state == MODULE_STATE_GOING) {
+		driver_is_gone();
+		module_put(THIS_MODULE);
+	}
+	return NOTIFY_OK;
+}
+
+static struct notifier_block driver_notifier = { .notifier_call = driver_changes };
+
+/* Whatever is written, looks into all pages that are locked now. */
+static int check(const char *value, const struct kernel_param *param)
+{
+	unsigned long flags;
+
+	local_irq_save(flags);
+	arch_spin_lock(&host_lock);
+	verify(0, n_frames);
+	arch_spin_unlock(&host_lock);
+	local_irq_restore(flags);
+	return 0;
+}
+
+static const struct kernel_param_ops check_ops = { .set = check };
+module_param_cb(check, &check_ops, NULL, 0200);
+
+static int __init fakehost_init(void)
+{
+	int error;
+
+	n_frames = PHYS_PFN(__pa(high_memory - 1)) + 1;
+	ledger = bitmap_zalloc(n_frames, GFP_KERNEL);
+	if (!ledger)
+		return -ENOMEM;
+	error = register_module_notifier(&driver_notifier);
+	if (error)
+		bitmap_free(ledger);
+	return error;
+}
+module_init(fakehost_init);
+
+static void __exit fakehost_exit(void)
+{
+	unregister_module_notifier(&driver_notifier);
+	bitmap_free(ledger);
+}
+module_exit(fakehost_exit);
+
+MODULE_DESCRIPTION("A host for the VMware balloon, for tests");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The VMware balloon and a host of our own, selftests/fakehost/: the host moves the
+ * balloon's target, refuses pages and resets, while the workloads beside this test
+ * make the balloon's pages migrate. At the end the host, the driver and the kernel
+ * have to agree on what happened.
+ *
+ * Environment:
+ *
+ *   fakehost=NAME=VALUE,...	parameters of the host
+ *   seconds=N			longest time of a churn, 60 by default
+ *   migrations=N, refusals=N	what has to happen in it; then it may be shorter
+ */
+#include "../kselftest_harness.h"
+
+#include <sys/syscall.h>
+
+#include "files.h"
+
+#define HOST	"/sys/module/fakehost/parameters/"
+/* Sizes of the balloon in frames, and those of a page that is not of one. */
+#define LOW	(32UL << 8)
+#define HIGH	(256UL << 8)
+#define HUGE	512
+/* A churn has so many moves of the target at least. */
+#define MOVES	20
+/* Seconds after which what the driver should do is overdue. */
+#define OVERDUE	40
+/* Seconds after which a test is stuck, whatever it does. */
+#define STUCK	420
+
+static long host(const char *name)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), HOST "%s", name);
+	return read_number(path);
+}
+
+static int set_host(const char *name, long value)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), HOST "%s", name);
+	return write_number(path, value);
+}
+
+/* What the driver takes for the size of the balloon. */
+static long driver_size(void)
+{
+	FILE *file = fopen("/sys/kernel/debug/vmmemctl", "r");
+	long size = -1;
+	char line[128];
+
+	while (file && fgets(line, sizeof(line), file))
+		sscanf(line, "current : %ld", &size);
+	if (file)
+		fclose(file);
+	return size;
+}
+
+static long refusals(void)
+{
+	return host("refused_new") + host("refused_old") + host("refused_lock") +
+	       host("refused_unlock") + host("refused_huge_lock") +
+	       host("refused_huge_unlock");
+}
+
+/* Says how far it is, now and then: a guest that is silent is taken for a dead one. */
+static void tell_progress(void)
+{
+	static double last;
+
+	if (now() - last < 5)
+		return;
+	last = now();
+	printf("# %.0f s: %ld locked, %ld migrated, %ld refused, %ld resets\n", last,
+	       host("locked"), host("migrated"), refusals(), host("resets"));
+}
+
+static void nap(void)
+{
+	usleep(1000);
+	tell_progress();
+}
+
+static int load(const char *path, const char *parameters)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), ret;
+
+	if (fd < 0)
+		return -errno;
+	ret = syscall(SYS_finit_module, fd, parameters, 0) ? -errno : 0;
+	close(fd);
+	return ret;
+}
+
+/* The kernel cannot be kept from trying for ever, so this is left to a child. */
+static int unload(const char *module)
+{
+	double end = now() + OVERDUE;
+	pid_t pid = fork();
+	int status;
+
+	if (pid < 0)
+		return -errno;
+	if (!pid)
+		_exit(syscall(SYS_delete_module, module, O_NONBLOCK) ? errno : 0);
+	while (!waitpid(pid, &status, WNOHANG)) {
+		if (now() > end)
+			return -ETIMEDOUT;
+		nap();
+	}
+	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EINTR;
+}
+
+FIXTURE(vmware)
+{
+	long inflate, deflate, migrate;
+};
+
+FIXTURE_SETUP(vmware)
+{
+	const char *setting = getenv("fakehost");
+	char parameters[256];
+
+	snprintf(parameters, sizeof(parameters), "%s", setting ? setting : "");
+	for (char *comma = parameters; (comma = strchr(comma, ',')); )
+		*comma = ' ';
+	ASSERT_EQ(0, load("/lib/fakehost.ko", parameters));
+	ASSERT_EQ(0, load("/lib/vmw_balloon.ko", ""));
+	ASSERT_EQ(0, vmstat("nr_balloon_pages"));
+	self->inflate = vmstat("balloon_inflate");
+	self->deflate = vmstat("balloon_deflate");
+	self->migrate = vmstat("balloon_migrate");
+	srandom(1);
+}
+
+FIXTURE_TEARDOWN(vmware)
+{
+	static const char *const figures[] = {
+		"migrated", "locks", "unlocks", "huge_locks", "huge_unlocks",
+		"refused_new", "refused_old", "refused_lock", "refused_unlock",
+		"refused_huge_lock", "refused_huge_unlock", "kept", "dropped", "lost",
+		"starts", "resets",
+	};
+
+	printf("# figure inflated %ld\n", vmstat("balloon_inflate") - self->inflate);
+	printf("# figure deflated %ld\n", vmstat("balloon_deflate") - self->deflate);
+	printf("# figure refused %ld\n", refusals());
+	for (size_t i = 0; i < ARRAY_SIZE(figures); i++)
+		printf("# figure %s %ld\n", figures[i], host(figures[i]));
+	EXPECT_EQ(0, unload("fakehost"));
+}
+
+/* The host has nothing to complain about; for this it looks into its pages. */
+static void check_host(struct __test_metadata *_metadata)
+{
+	EXPECT_EQ(0, set_host("check", 1));
+	EXPECT_EQ(0, host("bad_lock"));
+	EXPECT_EQ(0, host("bad_unlock"));
+	EXPECT_EQ(0, host("bad_pfn"));
+	EXPECT_EQ(0, host("bad_content"));
+	EXPECT_EQ(0, host("bad_command"));
+}
+
+/* The balloon is gone, and the kernel has counted what the host has. */
+static void check_empty(struct __test_metadata *_metadata,
+			FIXTURE_DATA(vmware) *self)
+{
+	check_host(_metadata);
+	EXPECT_EQ(0, host("locked"));
+	EXPECT_EQ(0, host("leaked"));
+	EXPECT_EQ(0, vmstat("nr_balloon_pages"));
+	EXPECT_EQ(host("migrated"), vmstat("balloon_migrate") - self->migrate);
+	/* Pages that the host keeps left the balloon and entered it again. */
+	EXPECT_EQ(host("locks") + host("huge_locks") * HUGE + host("kept"),
+		  vmstat("balloon_inflate") - self->inflate);
+	EXPECT_EQ(host("unlocks") + host("huge_unlocks") * HUGE + host("kept") +
+		  host("dropped") + host("lost"),
+		  vmstat("balloon_deflate") - self->deflate);
+	EXPECT_EQ(vmstat("balloon_inflate") - self->inflate,
+		  vmstat("balloon_deflate") - self->deflate);
+}
+
+/* Moves the target, and goes with the balloon for a part of the way, in percent. */
+static void move(long target, long part)
+{
+	long begin = host("locked"), way = labs(target - begin) * part / 100;
+	double end = now() + 3;
+
+	set_host("target", target);
+	/* The driver does not move for less than a huge page. */
+	while (labs(host("locked") - begin) + HUGE < way && now() < end)
+		nap();
+}
+
+static void move_at_random(void)
+{
+	long target = random() % 8 ? LOW + random() % (HIGH - LOW) : 0;
+
+	move(target, random() % 2 ? 100 : random() % 90);
+}
+
+static void stop_refusing(struct __test_metadata *_metadata)
+{
+	static const char *const knobs[] = {
+		"refuse_new", "refuse_old", "refuse_lock", "refuse_unlock",
+		"refuse_huge_lock", "refuse_huge_unlock", "reset", "reset_in",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(knobs); i++)
+		ASSERT_EQ(0, set_host(knobs[i], 0));
+}
+
+static void empty(struct __test_metadata *_metadata, FIXTURE_DATA(vmware) *self)
+{
+	double end = now() + OVERDUE;
+
+	stop_refusing(_metadata);
+	ASSERT_EQ(0, set_host("target", 0));
+	while ((host("locked") || driver_size()) && now() < end)
+		nap();
+	EXPECT_EQ(0, host("locked"));
+	EXPECT_EQ(0, driver_size());
+	ASSERT_EQ(0, unload("vmw_balloon"));
+	check_empty(_metadata, self);
+}
+
+/* The host forgets the balloon, between operations or in the middle of one. */
+static void force_reset(void)
+{
+	if (random() % 2)
+		set_host("reset", 1);
+	else
+		set_host("reset_in", 1 + random() % 100);
+}
+
+static void churn(struct __test_metadata *_metadata, bool resets)
+{
+	long migrations = parameter_or("migrations", 1), wanted = parameter_or("refusals", 0);
+	double end = now() + parameter_or("seconds", 60);
+
+	for (int i = 0; now() < end && (i < MOVES || host("migrated") < migrations ||
+					refusals() < wanted); i++) {
+		if (resets && i % 3 == 2)
+			force_reset();
+		move_at_random();
+		check_host(_metadata);
+	}
+	EXPECT_GE(host("migrated"), migrations);
+	EXPECT_GE(refusals(), wanted);
+	EXPECT_GE(host("resets"), resets);
+}
+
+TEST_F_TIMEOUT(vmware, churn, STUCK)
+{
+	churn(_metadata, false);
+	empty(_metadata, self);
+}
+
+TEST_F_TIMEOUT(vmware, reset, STUCK)
+{
+	churn(_metadata, true);
+	empty(_metadata, self);
+}
+
+/* Huge pages, which do not migrate, and small ones: those that refused ones become. */
+TEST_F_TIMEOUT(vmware, huge, STUCK)
+{
+	churn(_metadata, false);
+	EXPECT_LT(0, host("huge_locks"));
+	EXPECT_LT(0, host("huge_unlocks"));
+	EXPECT_LT(0, host("locks"));
+	EXPECT_LT(0, host("refused_huge_lock"));
+	EXPECT_LT(0, host("refused_huge_unlock"));
+	empty(_metadata, self);
+}
+
+/* The driver goes, whatever it is about to do, and comes back. */
+static void unload_again_and_again(struct __test_metadata *_metadata,
+				   FIXTURE_DATA(vmware) *self)
+{
+	double end = now() + parameter_or("seconds", 60);
+	int loads = 1;
+
+	for (;; loads++) {
+		for (int moves = random() % 3; moves >= 0; moves--)
+			move_at_random();
+		if (!(random() % 4))
+			force_reset();
+		ASSERT_EQ(0, unload("vmw_balloon"));
+		check_empty(_metadata, self);
+		if (now() > end)
+			break;
+		ASSERT_EQ(0, load("/lib/vmw_balloon.ko", ""));
+	}
+	printf("# figure loads %d\n", loads);
+	EXPECT_GE(host("migrated"), parameter_or("migrations", 1));
+	EXPECT_GE(refusals(), parameter_or("refusals", 0));
+}
+
+TEST_F_TIMEOUT(vmware, unload, STUCK)
+{
+	unload_again_and_again(_metadata, self);
+}
+
+/* As before, where the balloon holds huge pages when the driver goes. */
+TEST_F_TIMEOUT(vmware, unload_huge, STUCK)
+{
+	unload_again_and_again(_metadata, self);
+	EXPECT_LT(0, host("huge_locks"));
+}
+
+TEST_HARNESS_MAIN
