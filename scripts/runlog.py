@@ -24,8 +24,10 @@ def read_outcome(run_dir):
 
 
 def read_figures(run_dir):
-    """What the tests measured, which they print as lines of KTAP's diagnosis."""
-    return dict(re.findall(r"^#\s*figure (\S+) (.*)$", read_text(run_dir, "ktap.log"), re.M))
+    """What the tests measured, which they print as lines of KTAP's diagnosis, and what
+    the host did."""
+    return dict(re.findall(r"^#\s*figure (\S+) (.*)$", read_text(run_dir, "ktap.log"), re.M),
+                **read_outcome(run_dir).get("figures", {}))
 
 
 class Channel:

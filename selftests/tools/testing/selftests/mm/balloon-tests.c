@@ -324,10 +324,11 @@ static bool join_crowd(struct crowd *crowd, void *(*task)(void *), int n)
 	while (n--) {
 		struct member *member = &crowd->members[crowd->n_members];
 
+		if (crowd->n_members == MAX_MEMBERS)
+			return false;
 		member->crowd = crowd;
 		member->chance = seed + crowd->n_members;
-		if (crowd->n_members == MAX_MEMBERS ||
-		    pthread_create(&member->thread, NULL, task, member))
+		if (pthread_create(&member->thread, NULL, task, member))
 			return false;
 		crowd->n_members++;
 	}
@@ -814,6 +815,7 @@ TEST_F_TIMEOUT(moves, deflate_while_isolated, 180)
 	if (!stats(fd).movable)
 		SKIP(return, UNMOVABLE);
 	pages = enough_pages(fd);
+	ASSERT_NE(0, pages);
 	ASSERT_TRUE(inject(fd, 0, 0, 50000));
 	ASSERT_TRUE(join_crowd(&self->crowd, compactor, 1));
 	for (int i = 0; i < 10 && !met; i++) {
@@ -1063,6 +1065,7 @@ TEST_F_TIMEOUT(end, close, 180)
 	if (!stats(self->start.fd).movable)
 		SKIP(return, UNMOVABLE);
 	pages = enough_pages(self->start.fd);
+	ASSERT_NE(0, pages);
 	ASSERT_TRUE(join_crowd(&self->crowd, compactor, 2));
 	for (int i = 0; i < 12; i++) {
 		int fd = open(DEVICE, O_RDWR);
@@ -1095,6 +1098,7 @@ TEST_F_TIMEOUT(end, unload, 180)
 	ASSERT_TRUE(setup(self->start.fd, 0));
 	ASSERT_TRUE(read_word("/proc/sys/kernel/tainted", tainted_before));
 	pages = enough_pages(self->start.fd);
+	ASSERT_NE(0, pages);
 	ASSERT_TRUE(join_crowd(&self->crowd, compactor, 2));
 	for (int i = 0; i < 5; i++) {
 		int fd = open(DEVICE, O_RDWR);
