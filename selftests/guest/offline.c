@@ -10,7 +10,7 @@
 #include "../kselftest_harness.h"
 
 #define BLOCKS "/sys/devices/system/memory/memory[0-9]*"
-#define ROUNDS 3
+#define ROUNDS 5
 /* What cannot be moved is tried again for ever, until a signal comes. */
 #define PATIENCE 8
 
@@ -68,6 +68,8 @@ TEST_F_TIMEOUT(memory, goes_away, 400)
 	long n = 0;
 
 	for (int round = 0; round < ROUNDS; round++) {
+		/* Let pages come to where there are none after the last round. */
+		sleep(2);
 		/* The kernel itself is in the first one. */
 		for (size_t i = 1; i < self->blocks.gl_pathc; i++) {
 			const char *block = self->blocks.gl_pathv[i];

@@ -68,6 +68,51 @@ verdict() {
 	verdict fail
 }
 
+@test "a page is counted on a node" {
+	sed -i -e 's|^ready|before node1/nr_balloon_pages 0\n&|' \
+		-e 's|^success|after node1/nr_balloon_pages 1\n&|' channel.log
+	verdict fail
+	[[ $output = *"node1/nr_balloon_pages is 1"* ]]
+}
+
+@test "a managed page has changed its zone" {
+	sed -i -e 's|^ready|before node0/Normal/managed_pages 7\n&|' \
+		-e 's|^success|after node0/Normal/managed_pages 6\n&|' channel.log
+	verdict fail
+}
+
+@test "a node's counter is missing" {
+	sed -i 's|^ready|before node1/nr_balloon_pages 0\n&|' channel.log
+	verdict truncated
+}
+
+@test "a figure that has its minimum" {
+	outcome virtio-reporting guest-shutdown
+	echo "# figure reports 5" >ktap.log
+	verdict pass
+}
+
+@test "a figure that is too low" {
+	outcome virtio-reporting guest-shutdown
+	echo "# figure reports 4" >ktap.log
+	verdict fail
+	[[ $output = *"reports is 4, 5 are needed"* ]]
+}
+
+@test "a figure that is missing" {
+	outcome virtio-reporting guest-shutdown
+	verdict truncated
+}
+
+@test "a line that the scenario may print" {
+	local line='Out of memory: Killed process 46 (pressure) total-vm:1kB'
+	sed -i "1a $line" console.log
+	verdict splat
+	outcome cmm-oom-empty guest-shutdown
+	run "$scripts/judge" --tree "$KUNIT_TREE" .
+	[ "${lines[0]}" != splat ]
+}
+
 @test "too few cycles" {
 	sed -i 's/"cycles": 25}$/"cycles": 24}/' outcome.json
 	verdict fail

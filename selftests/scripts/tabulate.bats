@@ -1,0 +1,62 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0
+
+setup() {
+	# shellcheck source=common.bash
+	. "$BATS_TEST_DIRNAME/common.bash"
+	cd -- "$BATS_TEST_TMPDIR" || return
+}
+
+# booted KERNEL VERDICT [REASON]: a run of a scenario that expects a failure for a
+# lost page without the series
+booted() {
+	mkdir -p "$1/cmm-churn"
+	printf '%s\n' "$2" "${@:3}" >"$1/cmm-churn/verdict"
+	cat >"$1/cmm-churn/outcome.json" <<-END
+		{"scenario": {"unpatched": {"verdict": "fail", "signature": "page .* lost"}},
+		 "seconds": 12.3}
+	END
+	printf '%s\n' "before balloon_migrate 1" "after balloon_migrate 8" >"$1/cmm-churn/channel.log"
+	echo "# figure refused 17" >"$1/cmm-churn/ktap.log"
+}
+
+@test "the series passes and shows its pages" {
+	booted patched pass
+	run -0 "$scripts/tabulate" .
+	[[ ${lines[1]} =~ ^cmm-churn\ +pass\ +-\ +-\ +7\ +17\ +12\ +not\ run$ ]]
+}
+
+@test "the series fails" {
+	booted patched fail "  a page was lost"
+	run -1 "$scripts/tabulate" .
+	[[ $output = *"wrong with the series: fail: a page was lost"* ]]
+}
+
+@test "the unpatched kernel fails as expected" {
+	booted patched pass
+	booted unpatched fail "  too late" "  page 7 was lost"
+	run -0 "$scripts/tabulate" .
+	[[ ${lines[1]} = *"fail: page 7 was lost" ]]
+}
+
+@test "the unpatched kernel fails for another reason" {
+	booted unpatched fail "  too late"
+	run -1 "$scripts/tabulate" .
+	[[ $output = *"wrong without the series: fail: too late, expected: fail: page .* lost"* ]]
+}
+
+@test "the unpatched kernel crashes and should have failed" {
+	booted unpatched crash "  page 7 was lost"
+	run -1 "$scripts/tabulate" .
+}
+
+@test "the unpatched kernel passes and should have failed" {
+	booted patched pass
+	booted unpatched pass
+	run -1 "$scripts/tabulate" .
+}
+
+@test "nothing was booted" {
+	run -1 "$scripts/tabulate" .
+	[[ $output = *"holds no run"* ]]
+}
