@@ -43,24 +43,26 @@ enum {
 
 enum { BASIC = BIT(1), BATCHED = BIT(2), BATCHED_2M = BIT(3) };
 
-/* What the host is to do. */
+/*
+ * What the host is to do: the size of the balloon that it wants, in frames; the
+ * capabilities that it offers; the status of the pages that it refuses; the time
+ * that the second half of a migration takes; and to reset the balloon when the
+ * target is asked for, or at the n-th command from now that locks or unlocks.
+ */
 static unsigned long target, caps = BASIC | BATCHED, reset_in;
 static unsigned int refuse_status = PPN_PINNED, new_delay_us;
 static bool reset;
 module_param(target, ulong, 0644);
-MODULE_PARM_DESC(target, "frames that the balloon should have");
 module_param(caps, ulong, 0644);
-MODULE_PARM_DESC(caps, "capabilities that are offered");
 module_param(reset, bool, 0644);
-MODULE_PARM_DESC(reset, "reset the balloon when the target is asked for");
 module_param(reset_in, ulong, 0644);
-MODULE_PARM_DESC(reset_in, "reset the balloon at the n-th lock or unlock from now");
 module_param(refuse_status, uint, 0644);
-MODULE_PARM_DESC(refuse_status, "status of pages that are refused");
 module_param(new_delay_us, uint, 0644);
-MODULE_PARM_DESC(new_delay_us, "time between the two halves of a migration");
 
-/* Every so many pages are refused, or none. */
+/*
+ * Pages are refused if they are the n-th of their kind, unless n is 0: the new page
+ * of a migration, the old one, and those that inflation and deflation name.
+ */
 struct kind {
 	unsigned int refuse;
 	unsigned long asked, refused, done;
@@ -68,17 +70,11 @@ struct kind {
 
 static struct kind new_page, old_page, lock_4k, unlock_4k, lock_2m, unlock_2m;
 module_param_named(refuse_new, new_page.refuse, uint, 0644);
-MODULE_PARM_DESC(refuse_new, "refuse every n-th new page of a migration");
 module_param_named(refuse_old, old_page.refuse, uint, 0644);
-MODULE_PARM_DESC(refuse_old, "refuse to give back every n-th old page of one");
 module_param_named(refuse_lock, lock_4k.refuse, uint, 0644);
-MODULE_PARM_DESC(refuse_lock, "refuse every n-th page of inflation");
 module_param_named(refuse_unlock, unlock_4k.refuse, uint, 0644);
-MODULE_PARM_DESC(refuse_unlock, "refuse to give back every n-th page to deflation");
 module_param_named(refuse_huge_lock, lock_2m.refuse, uint, 0644);
-MODULE_PARM_DESC(refuse_huge_lock, "refuse every n-th 2M page of inflation");
 module_param_named(refuse_huge_unlock, unlock_2m.refuse, uint, 0644);
-MODULE_PARM_DESC(refuse_huge_unlock, "refuse to give back every n-th 2M page");
 module_param_named(refused_new, new_page.refused, ulong, 0444);
 module_param_named(refused_old, old_page.refused, ulong, 0444);
 module_param_named(refused_lock, lock_4k.refused, ulong, 0444);

@@ -5,7 +5,6 @@
  * has to make it poll often.
  */
 #include <signal.h>
-#include <stdbool.h>
 #include <sys/wait.h>
 
 #include "files.h"
@@ -88,7 +87,9 @@ TEST_F_TIMEOUT(cmm, churn, 300)
 			continue;
 		ASSERT_EQ(0, set_target(0));
 		ASSERT_EQ(0, settle(0));
-		ASSERT_EQ(0, vmstat("nr_balloon_pages"));
+		/* Unless it counts another balloon, which the host moves. */
+		if (!getenv("host"))
+			ASSERT_EQ(0, vmstat("nr_balloon_pages"));
 		migrated = vmstat("balloon_migrate") - self->migrated;
 		TH_LOG("%ld turns, %ld pages migrated", turn, migrated);
 	}

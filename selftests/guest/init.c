@@ -16,7 +16,7 @@
  *
  *   before KEY VALUE	a counter before anything runs
  *   ready		what is to run is about to start
- *   alive KEY VALUE	a counter, every second
+ *   alive KEY VALUE	a counter, every second, -1 if there is none
  *   failed NAME HOW	a workload ended, which none may do by itself
  *   exit NAME STATUS	a test ended,
  *   signal NAME NUMBER	or was killed, and before that:
@@ -29,22 +29,17 @@
  * last word: what is on its way when the machine is turned off gets lost.
  */
 #include <err.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <glob.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mount.h>
 #include <sys/pidfd.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
+
+#include "files.h"
 
 #define MAX_WORKLOADS 16
 #define MAX_ARGUMENTS 8
@@ -68,15 +63,6 @@ static FILE *open_file(const char *path)
 	if (!file)
 		err(1, "%s", path);
 	return file;
-}
-
-static void write_file(const char *path, const char *value)
-{
-	int fd = open(path, O_WRONLY);
-
-	if (fd < 0 || write(fd, value, strlen(value)) < 0)
-		err(1, "%s", path);
-	close(fd);
 }
 
 static void mount_filesystems(void)
@@ -178,7 +164,8 @@ static void report_nodes(const char *when)
 static void report_counters(const char *when)
 {
 	/* Until they are folded, per-CPU differences blur the counters. */
-	write_file("/proc/sys/vm/stat_refresh", "1");
+	if (write_file("/proc/sys/vm/stat_refresh", "1"))
+		errx(1, "the counters cannot be folded");
 	report_file(when, "/proc/vmstat", "%63s %lu");
 	report_file(when, "/proc/meminfo", "%63[A-Za-z]: %lu");
 	report_zones(when);
@@ -187,14 +174,8 @@ static void report_counters(const char *when)
 
 static void report_progress(void)
 {
-	FILE *file = open_file("/proc/vmstat");
-	unsigned long value;
-	char line[256];
-
-	while (fgets(line, sizeof(line), file))
-		if (sscanf(line, "balloon_migrate %lu", &value) == 1)
-			fprintf(channel, "alive balloon_migrate %lu\n", value);
-	fclose(file);
+	fprintf(channel, "alive balloon_migrate %ld\n",
+		read_value("/proc/vmstat", "balloon_migrate"));
 }
 
 /*
@@ -286,14 +267,6 @@ static void wait_for_host(void)
 		reap_workloads();
 		report_progress();
 	}
-}
-
-static double now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return time.tv_sec + time.tv_nsec / 1e9;
 }
 
 static void run_test(const char *name, const char *output)

@@ -29,7 +29,7 @@ booted() {
 @test "the series fails" {
 	booted patched fail "  a page was lost"
 	run -1 "$scripts/tabulate" .
-	[[ $output = *"wrong with the series: fail: a page was lost"* ]]
+	[[ $output = *"wrong: with the series: fail: a page was lost"* ]]
 }
 
 @test "the unpatched kernel fails as expected" {
@@ -42,7 +42,7 @@ booted() {
 @test "the unpatched kernel fails for another reason" {
 	booted unpatched fail "  too late"
 	run -1 "$scripts/tabulate" .
-	[[ $output = *"wrong without the series: fail: too late, expected: fail: page .* lost"* ]]
+	[[ $output = *"wrong: without the series: fail: too late, expected: fail: page .* lost"* ]]
 }
 
 @test "the unpatched kernel crashes and should have failed" {
