@@ -72,7 +72,7 @@ static void tell_progress(void)
 {
 	static double last;
 
-	if (now() - last < 5)
+	if (now() - last < 10)
 		return;
 	last = now();
 	printf("# %.0f s: %ld locked, %ld migrated, %ld refused, %ld resets\n", last,
