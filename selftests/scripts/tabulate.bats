@@ -34,7 +34,7 @@ booted() {
 
 @test "the unpatched kernel fails as expected" {
 	booted patched pass
-	booted unpatched fail "  too late" "  page 7 was lost"
+	booted unpatched fail "  too late" "  [    1.234567] page 7 was lost"
 	run -0 "$scripts/tabulate" .
 	[[ ${lines[1]} = *"fail: page 7 was lost" ]]
 }
