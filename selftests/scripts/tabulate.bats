@@ -36,7 +36,7 @@ booted() {
 	booted patched pass
 	booted unpatched fail "  too late" "  [    1.234567] page 7 was lost"
 	run -0 "$scripts/tabulate" .
-	[[ ${lines[1]} = *"fail: page 7 was lost" ]]
+	[[ ${lines[1]} = *"  fail: page 7 was lost" ]]
 }
 
 @test "the unpatched kernel fails for another reason" {
