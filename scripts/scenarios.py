@@ -14,8 +14,13 @@ import tomllib
 DIRECTORY = pathlib.Path(__file__).resolve().parent.parent / "selftests/scenarios"
 
 
+KEYS = {"append", "build", "churn", "cpu", "environment", "kept_pages", "kunit", "like", "limit",
+        "maximum", "may_print", "may_skip", "minimum", "qemu", "queues", "tests", "unpatched",
+        "workloads"}
+
+
 class Unknown(Exception):
-    """There is no scenario of that name."""
+    """There is no scenario of that name, or it says what has no meaning."""
 
 
 def names():
@@ -23,10 +28,12 @@ def names():
 
 
 def read(name):
-    """A scenario, with what it does not say itself from the one that it is like."""
+    """A scenario; each key that it does not have is taken from the one that it is like."""
     if name not in names():
         raise Unknown(f"there is no scenario called {name}, but {', '.join(names())}")
     scenario = tomllib.loads((DIRECTORY / f"{name}.toml").read_text(encoding="utf-8"))
+    if set(scenario) - KEYS:
+        raise Unknown(f"{name}.toml has a key without meaning: {', '.join(set(scenario) - KEYS)}")
     if "like" in scenario:
         scenario = read(scenario.pop("like")) | scenario
     return scenario

@@ -17,7 +17,6 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/bitmap.h>
-#include <linux/delay.h>
 #include <linux/hash.h>
 #include <linux/kprobes.h>
 #include <linux/mm.h>
@@ -50,7 +49,6 @@ enum { BASIC = BIT(1), BATCHED = BIT(2), BATCHED_2M = BIT(3) };
  * target is asked for, or at the n-th command from now that locks or unlocks.
  */
 static unsigned long target, caps = BASIC | BATCHED, reset_in;
-static unsigned int refuse_status = PPN_PINNED, new_delay_us;
 static bool reset;
 module_param(target, ulong, 0644);
 module_param(caps, ulong, 0644);
@@ -96,10 +94,9 @@ module_param(locked, ulong, 0444);
 module_param(kept, ulong, 0444);
 module_param(dropped, ulong, 0444);
 module_param(lost, ulong, 0444);
-static unsigned long starts, resets, polls;
+static unsigned long starts, resets;
 module_param(starts, ulong, 0444);
 module_param(resets, ulong, 0444);
-module_param(polls, ulong, 0444);
 
 /*
  * What the guest must not do: lock a page twice, unlock one that is not locked,
@@ -229,7 +226,7 @@ static unsigned int exchange(unsigned long pfn, unsigned long frames, bool lock,
 	}
 	if (kind->refuse && !(++kind->asked % kind->refuse)) {
 		kind->refused++;
-		return refuse_status;
+		return PPN_PINNED;
 	}
 	if (lock) {
 		bitmap_set(ledger, pfn, frames);
@@ -294,7 +291,6 @@ static unsigned int exchange_pages(unsigned long cmd, unsigned long pfn, unsigne
 
 static unsigned int get_target(void)
 {
-	polls++;
 	if (!granted)
 		return RESET;
 	if (!reset)
@@ -309,8 +305,6 @@ static int handle_inl(struct kprobe *probe, struct pt_regs *regs)
 
 	if ((u32)regs->ax != MAGIC || (u16)regs->dx != PORT)
 		return 0;
-	if (new_delay_us && migrating == current)
-		udelay(new_delay_us);
 
 	arch_spin_lock(&host_lock);
 	switch (cmd) {
@@ -444,7 +438,8 @@ static int driver_changes(struct notifier_block *nb, unsigned long state, void *
 			module_put(THIS_MODULE);
 		return notifier_from_errno(error);
 	}
-	if (state == MODULE_STATE_GOING) {
+	/* A driver that was there before has no probes. */
+	if (state == MODULE_STATE_GOING && n_probes) {
 		driver_is_gone();
 		module_put(THIS_MODULE);
 	}

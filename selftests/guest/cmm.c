@@ -78,13 +78,14 @@ TEST_F_TIMEOUT(cmm, churn, 300)
 {
 	const long migrations = parameter_or("migrations", 0);
 	const long seconds = parameter_or("seconds", 40);
-	long turn = 0, migrated = 0;
+	long turn = 0, migrated = 0, seen = 0;
 
 	while ((turn < 40 || migrated < migrations) && now() - self->start < seconds) {
 		ASSERT_EQ(0, set_target(random() % (FULL_KB + 1)));
 		usleep(random() % 300000);
 		if (++turn % 10)
 			continue;
+		seen += loaned();
 		ASSERT_EQ(0, set_target(0));
 		ASSERT_EQ(0, settle(0));
 		/* Unless it counts another balloon, which the host moves. */
@@ -94,6 +95,7 @@ TEST_F_TIMEOUT(cmm, churn, 300)
 		TH_LOG("%ld turns, %ld pages migrated", turn, migrated);
 	}
 	EXPECT_GE(turn, 40);
+	printf("# figure loaned_kb %ld\n", seen);
 	ASSERT_EQ(0, set_target(0));
 	ASSERT_EQ(0, settle(0));
 }

@@ -149,7 +149,7 @@ static void report_nodes(const char *when)
 	for (size_t i = 0; i < files.gl_pathc; i++) {
 		FILE *file = open_file(files.gl_pathv[i]);
 		char line[256];
-		int node;
+		int node = -1;
 
 		sscanf(files.gl_pathv[i], "/sys/devices/system/node/node%d", &node);
 		while (fgets(line, sizeof(line), file))
@@ -189,9 +189,13 @@ static pid_t start(const char *call, const char *output)
 	pid_t pid;
 	int fd;
 
-	snprintf(words, sizeof(words), "%s", call);
-	for (char *rest = words; rest && n < MAX_ARGUMENTS; n++)
+	if (snprintf(words, sizeof(words), "%s", call) >= (int)sizeof(words))
+		errx(1, "%s is too long", call);
+	for (char *rest = words; rest; n++) {
+		if (n == MAX_ARGUMENTS)
+			errx(1, "%s has too many arguments", call);
 		arguments[n] = strsep(&rest, ":");
+	}
 	snprintf(path, sizeof(path), "/bin/%s", arguments[0]);
 	pid = fork();
 	if (pid < 0)

@@ -11,6 +11,7 @@
 
 #define BLOCKS "/sys/devices/system/memory/memory[0-9]*"
 #define ROUNDS 5
+#define MAX_NODES 2
 /* What cannot be moved is tried again for ever, until a signal comes. */
 #define PATIENCE 8
 
@@ -43,6 +44,20 @@ static bool is_movable(const char *block)
 	return !strncmp(zones, "Movable", strlen("Movable"));
 }
 
+static int node_of(const char *block)
+{
+	char path[128];
+	glob_t nodes;
+	int node = 0;
+
+	snprintf(path, sizeof(path), "%s/node[0-9]*", block);
+	if (glob(path, 0, NULL, &nodes))
+		return 0;
+	sscanf(strrchr(nodes.gl_pathv[0], '/'), "/node%d", &node);
+	globfree(&nodes);
+	return node;
+}
+
 FIXTURE(memory)
 {
 	glob_t blocks;
@@ -65,7 +80,7 @@ FIXTURE_TEARDOWN(memory)
 
 TEST_F_TIMEOUT(memory, goes_away, 400)
 {
-	long n = 0;
+	long n[MAX_NODES] = { };
 
 	for (int round = 0; round < ROUNDS; round++) {
 		/* Let pages come to where there are none after the last round. */
@@ -74,7 +89,9 @@ TEST_F_TIMEOUT(memory, goes_away, 400)
 		for (size_t i = 1; i < self->blocks.gl_pathc; i++) {
 			const char *block = self->blocks.gl_pathv[i];
 			const char *back = is_movable(block) ? "online_movable" : "online_kernel";
-			int ret;
+			int ret, node = node_of(block);
+
+			ASSERT_GT(MAX_NODES, node);
 
 			alarm(PATIENCE);
 			ret = set_state(block, "offline");
@@ -82,12 +99,13 @@ TEST_F_TIMEOUT(memory, goes_away, 400)
 			TH_LOG("%s: %s", strrchr(block, '/') + 1, ret ? strerror(-ret) : "away");
 			if (ret)
 				continue;
-			n++;
+			n[node]++;
 			ASSERT_EQ(0, set_state(block, back))
 				TH_LOG("%s does not come back", block);
 		}
 	}
-	printf("# figure blocks_offline %ld\n", n);
+	for (int node = 0; node < MAX_NODES; node++)
+		printf("# figure blocks_offline_node%d %ld\n", node, n[node]);
 	printf("# figure migrated_meanwhile %ld\n", vmstat("balloon_migrate") - self->migrated);
 }
 

@@ -67,22 +67,9 @@ static long refusals(void)
 	       host("refused_huge_unlock");
 }
 
-/* Says how far it is, now and then: a guest that is silent is taken for a dead one. */
-static void tell_progress(void)
-{
-	static double last;
-
-	if (now() - last < 10)
-		return;
-	last = now();
-	printf("# %.0f s: %ld locked, %ld migrated, %ld refused, %ld resets\n", last,
-	       host("locked"), host("migrated"), refusals(), host("resets"));
-}
-
 static void nap(void)
 {
 	usleep(1000);
-	tell_progress();
 }
 
 static int load(const char *path, const char *parameters)

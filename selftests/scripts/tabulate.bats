@@ -11,6 +11,7 @@ setup() {
 # lost page without the series
 booted() {
 	mkdir -p "$1/cmm-churn"
+	echo "$1 cmm-churn" >>plan
 	printf '%s\n' "$2" "${@:3}" >"$1/cmm-churn/verdict"
 	cat >"$1/cmm-churn/outcome.json" <<-END
 		{"scenario": {"unpatched": {"verdict": "fail", "signature": "page .* lost"}},
@@ -56,7 +57,21 @@ booted() {
 	run -1 "$scripts/tabulate" .
 }
 
-@test "nothing was booted" {
+@test "a run that was not finished" {
+	booted patched pass
+	echo "patched virtio" >>plan
 	run -1 "$scripts/tabulate" .
-	[[ $output = *"holds no run"* ]]
+	[[ $output = *"wrong: with the series: no verdict"* ]]
+}
+
+@test "a verdict that is empty" {
+	booted patched pass
+	booted unpatched fail "  page 7 was lost"
+	: >unpatched/cmm-churn/verdict
+	run -1 "$scripts/tabulate" .
+}
+
+@test "nothing was to be booted" {
+	run -1 "$scripts/tabulate" .
+	[[ $output = *"holds no plan"* ]]
 }
