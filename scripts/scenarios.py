@@ -19,8 +19,8 @@ KEYS = {"append", "build", "churn", "cpu", "environment", "kept_pages", "kunit",
         "workloads"}
 
 
-class Unknown(Exception):
-    """There is no scenario of that name, or it says what has no meaning."""
+class Unusable(Exception):
+    """A scenario is not there, or says what has no meaning."""
 
 
 def names():
@@ -30,12 +30,17 @@ def names():
 def read(name):
     """A scenario; each key that it does not have is taken from the one that it is like."""
     if name not in names():
-        raise Unknown(f"there is no scenario called {name}, but {', '.join(names())}")
-    scenario = tomllib.loads((DIRECTORY / f"{name}.toml").read_text(encoding="utf-8"))
+        raise Unusable(f"there is no scenario called {name}, but {', '.join(names())}")
+    try:
+        scenario = tomllib.loads((DIRECTORY / f"{name}.toml").read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise Unusable(f"{name}.toml: {error}") from None
     if set(scenario) - KEYS:
-        raise Unknown(f"{name}.toml has a key without meaning: {', '.join(set(scenario) - KEYS)}")
+        raise Unusable(f"{name}.toml has a key without meaning: {', '.join(set(scenario) - KEYS)}")
     if "like" in scenario:
         scenario = read(scenario.pop("like")) | scenario
+    if not {"churn", "kunit", "tests"} & set(scenario):
+        raise Unusable(f"{name}.toml tests nothing")
     return scenario
 
 
@@ -44,7 +49,7 @@ def main():
         for name in sys.argv[1:] or names():
             scenario = read(name)
             print(name, scenario["build"], "yes" if "unpatched" in scenario else "no")
-    except Unknown as error:
+    except Unusable as error:
         sys.exit(f"scenarios: {error}")
 
 

@@ -109,8 +109,8 @@ verdict() {
 	sed -i "1a $line" console.log
 	verdict splat
 	outcome cmm-oom-empty guest-shutdown
-	run "$scripts/judge" --tree "$KUNIT_TREE" .
-	[ "${lines[0]}" != splat ]
+	# It tells of no test, but of nothing else either.
+	verdict truncated
 }
 
 @test "too few cycles" {
