@@ -44,9 +44,8 @@ enum { BASIC = BIT(1), BATCHED = BIT(2), BATCHED_2M = BIT(3) };
 
 /*
  * What the host is to do: the size of the balloon that it wants, in frames; the
- * capabilities that it offers; the status of the pages that it refuses; the time
- * that the second half of a migration takes; and to reset the balloon when the
- * target is asked for, or at the n-th command from now that locks or unlocks.
+ * capabilities that it offers; and to reset the balloon when the target is asked
+ * for, or at the n-th command from now that locks or unlocks.
  */
 static unsigned long target, caps = BASIC | BATCHED, reset_in;
 static bool reset;
@@ -54,8 +53,6 @@ module_param(target, ulong, 0644);
 module_param(caps, ulong, 0644);
 module_param(reset, bool, 0644);
 module_param(reset_in, ulong, 0644);
-module_param(refuse_status, uint, 0644);
-module_param(new_delay_us, uint, 0644);
 
 /*
  * Pages are refused if they are the n-th of their kind, unless n is 0: the new page
