@@ -77,7 +77,7 @@ TEST_F_TIMEOUT(cmm, fill, 120)
 TEST_F_TIMEOUT(cmm, churn, 300)
 {
 	const long migrations = parameter_or("migrations", 0);
-	const long seconds = parameter_or("seconds", 40);
+	const long seconds = parameter_or("seconds", 90);
 	long turn = 0, migrated = 0, seen = 0;
 
 	while ((turn < 40 || migrated < migrations) && now() - self->start < seconds) {
