@@ -67,11 +67,6 @@ static long refusals(void)
 	       host("refused_huge_unlock");
 }
 
-static void nap(void)
-{
-	usleep(1000);
-}
-
 static int load(const char *path, const char *parameters)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC), ret;
@@ -97,7 +92,7 @@ static int unload(const char *module)
 	while (!waitpid(pid, &status, WNOHANG)) {
 		if (now() > end)
 			return -ETIMEDOUT;
-		nap();
+		usleep(1000);
 	}
 	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EINTR;
 }
@@ -133,8 +128,6 @@ FIXTURE_TEARDOWN(vmware)
 		"starts", "resets",
 	};
 
-	printf("# figure inflated %ld\n", vmstat("balloon_inflate") - self->inflate);
-	printf("# figure deflated %ld\n", vmstat("balloon_deflate") - self->deflate);
 	printf("# figure refused %ld\n", refusals());
 	for (size_t i = 0; i < ARRAY_SIZE(figures); i++)
 		printf("# figure %s %ld\n", figures[i], host(figures[i]));
@@ -179,7 +172,7 @@ static void move(long target, long part)
 	set_host("target", target);
 	/* The driver does not move for less than a huge page. */
 	while (labs(host("locked") - begin) + HUGE < way && now() < end)
-		nap();
+		usleep(1000);
 }
 
 static long any_target(void)
@@ -205,7 +198,7 @@ static void empty(struct __test_metadata *_metadata, FIXTURE_DATA(vmware) *self)
 	stop_refusing(_metadata);
 	ASSERT_EQ(0, set_host("target", 0));
 	while ((host("locked") || driver_size()) && now() < end)
-		nap();
+		usleep(1000);
 	EXPECT_EQ(0, host("locked"));
 	EXPECT_EQ(0, driver_size());
 	ASSERT_EQ(0, unload("vmw_balloon"));
