@@ -16,6 +16,7 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/balloon_compaction.h>
 #include <linux/bitmap.h>
 #include <linux/delay.h>
 #include <linux/hash.h>
@@ -32,12 +33,8 @@
 #define WORDS		(PAGE_SIZE / sizeof(u64))
 /* So many tasks may migrate a page at the same time. */
 #define MIGRATORS	32
-/*
- * Milliseconds that a migration takes to end when the driver has to go, and when it
- * has said good-bye.
- */
-#define LINGER		100
-#define LINGER_LONGER	1000
+/* Milliseconds that a migration takes to end if the driver should wait for it. */
+#define LINGER		1000
 
 enum {
 	START, GET_TARGET, LOCK, UNLOCK, GUEST_ID,
@@ -65,7 +62,8 @@ module_param(reset_in, ulong, 0644);
 
 /*
  * Pages are refused if they are the n-th of their kind, unless n is 0: the new page
- * of a migration, the old one, and those that inflation and deflation name.
+ * of a migration, the old one, and those that inflation and deflation name. So is the
+ * new page of the last migration before the driver goes, which it has to wait for.
  */
 struct kind {
 	unsigned int refuse;
@@ -136,8 +134,6 @@ static unsigned long granted;
 static struct task_struct *migrators[MIGRATORS];
 /* Has unlocked the old page of a migration and not yet locked the new one. */
 static struct task_struct *migrating;
-/* The driver has said good-bye. */
-static bool going;
 /* The driver resets: it has released the doorbell and not yet sent the guest's id. */
 static bool resetting;
 /* Where batches are, and where they were. The host has references. */
@@ -145,6 +141,8 @@ static struct page *batch_page;
 static LIST_HEAD(old_batch_pages);
 
 static struct module *driver;
+/* The driver's, known from the first migration on. */
+static struct balloon_dev_info *balloon;
 static struct kprobe probes[8];
 static int n_probes;
 
@@ -236,6 +234,12 @@ static bool replace_migrator(struct task_struct *old, struct task_struct *new)
 	return false;
 }
 
+/* The driver is about to go, and no other page of the balloon is isolated. */
+static bool is_last_migration(void)
+{
+	return driver->state == MODULE_STATE_GOING && READ_ONCE(balloon->isolated_pages) == 1;
+}
+
 static unsigned int exchange(unsigned long pfn, unsigned long frames, bool lock,
 			     struct kind *kind)
 {
@@ -254,7 +258,8 @@ static unsigned int exchange(unsigned long pfn, unsigned long frames, bool lock,
 		bad_unlock++;
 		return PPN_UNLOCKED;
 	}
-	if (kind->refuse && !(++kind->asked % kind->refuse)) {
+	if (kind->refuse && (!(++kind->asked % kind->refuse) ||
+			     (kind == &new_page && is_last_migration()))) {
 		kind->refused++;
 		return PPN_PINNED;
 	}
@@ -347,7 +352,6 @@ static int handle_inl(struct kprobe *probe, struct pt_regs *regs)
 		starts++;
 		drop_all();
 		/* The driver says good-bye by asking for no capabilities. */
-		WRITE_ONCE(going, !regs->bx);
 		granted = caps & regs->bx;
 		regs->ax = SUCCESS_WITH_CAPABILITIES;
 		regs->cx = granted;
@@ -391,22 +395,20 @@ static void after_inl(struct kprobe *probe, struct pt_regs *regs, unsigned long 
 static int migration_begins(struct kretprobe_instance *instance, struct pt_regs *regs)
 {
 	arch_spin_lock(&host_lock);
+	balloon = (struct balloon_dev_info *)regs->di;
 	replace_migrator(NULL, current);
 	arch_spin_unlock(&host_lock);
 	return 0;
 }
 
 /*
- * The driver has done its part, and the balloon core has not. If the driver is about to
- * go, give it time to do so too early.
+ * The driver has done its part, and the balloon core has not. If nothing else keeps the
+ * driver, give it time to go too early.
  */
 static int migration_ends(struct kretprobe_instance *instance, struct pt_regs *regs)
 {
-	bool linger = (int)regs_return_value(regs) == -ENOENT &&
-		      driver->state == MODULE_STATE_GOING;
-
-	for (int i = 0; linger && i < (READ_ONCE(going) ? LINGER_LONGER : LINGER); i++)
-		mdelay(1);
+	if ((int)regs_return_value(regs) == -ENOENT && is_last_migration())
+		mdelay(LINGER);
 	arch_spin_lock(&host_lock);
 	replace_migrator(current, NULL);
 	arch_spin_unlock(&host_lock);
@@ -504,7 +506,11 @@ static int driver_changes(struct notifier_block *nb, unsigned long state, void *
 	return NOTIFY_OK;
 }
 
-static struct notifier_block driver_notifier = { .notifier_call = driver_changes };
+/* Before the kprobes' own, which may have to wait for their optimizer. */
+static struct notifier_block driver_notifier = {
+	.notifier_call = driver_changes,
+	.priority = 1,
+};
 
 /* Whatever is written, looks into all pages that are locked now. */
 static int check(const char *value, const struct kernel_param *param)
