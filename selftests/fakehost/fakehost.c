@@ -17,6 +17,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/bitmap.h>
+#include <linux/delay.h>
 #include <linux/hash.h>
 #include <linux/kprobes.h>
 #include <linux/mm.h>
@@ -29,10 +30,14 @@
 #define INL		0xed
 /* Of a page, which is also how many entries a batch can have. */
 #define WORDS		(PAGE_SIZE / sizeof(u64))
+/* So many tasks may migrate a page at the same time. */
+#define MIGRATORS	32
+/* Milliseconds that the end of a migration takes when the driver is to go. */
+#define LINGER		300
 
 enum {
 	START, GET_TARGET, LOCK, UNLOCK, GUEST_ID,
-	BATCHED_LOCK = 6, BATCHED_UNLOCK, HUGE_LOCK, HUGE_UNLOCK,
+	BATCHED_LOCK = 6, BATCHED_UNLOCK, HUGE_LOCK, HUGE_UNLOCK, DOORBELL_SET,
 };
 
 enum {
@@ -83,11 +88,13 @@ module_param_named(huge_locks, lock_2m.done, ulong, 0444);
 module_param_named(huge_unlocks, unlock_2m.done, ulong, 0444);
 
 /*
- * Frames: held now; that deflation did not get; that the guest got back at a start
- * or a reset; and that a migration gave back without a new page in their place.
+ * Frames: held now, and those of them in huge pages; that deflation did not get; that
+ * the guest got back at a start or a reset; and that a migration gave back without a
+ * new page in their place.
  */
-static unsigned long locked, kept, dropped, lost;
+static unsigned long locked, locked_huge, kept, dropped, lost;
 module_param(locked, ulong, 0444);
+module_param(locked_huge, ulong, 0444);
 module_param(kept, ulong, 0444);
 module_param(dropped, ulong, 0444);
 module_param(lost, ulong, 0444);
@@ -98,14 +105,18 @@ module_param(resets, ulong, 0444);
 /*
  * What the guest must not do: lock a page twice, unlock one that is not locked,
  * name one that nobody has allocated, write to one that is locked, send what makes
- * no sense or was not offered, and lose the page that it sends batches in.
+ * no sense or was not offered, talk about pages in the middle of a reset, unload the
+ * driver in the middle of a migration, and lose the page that it sends batches in.
  */
-static unsigned long bad_lock, bad_unlock, bad_pfn, bad_content, bad_command, leaked;
+static unsigned long bad_lock, bad_unlock, bad_pfn, bad_content, bad_command;
+static unsigned long bad_time, bad_exit, leaked;
 module_param(bad_lock, ulong, 0444);
 module_param(bad_unlock, ulong, 0444);
 module_param(bad_pfn, ulong, 0444);
 module_param(bad_content, ulong, 0444);
 module_param(bad_command, ulong, 0444);
+module_param(bad_time, ulong, 0444);
+module_param(bad_exit, ulong, 0444);
 module_param(leaked, ulong, 0444);
 
 /*
@@ -117,14 +128,17 @@ static arch_spinlock_t host_lock = __ARCH_SPIN_LOCK_UNLOCKED;
 static unsigned long *ledger, n_frames;
 /* What was agreed on at the last start; none from a reset on. */
 static unsigned long granted;
-/* Inflates and deflates. Whoever else sends pages migrates them. */
-static struct task_struct *worker;
+/* These migrate. Whoever else sends pages inflates or deflates. */
+static struct task_struct *migrators[MIGRATORS];
 /* Has unlocked the old page of a migration and not yet locked the new one. */
 static struct task_struct *migrating;
+/* The driver resets: it has released the doorbell and not yet sent the guest's id. */
+static bool resetting;
 /* Where batches are, and where they were. The host has references. */
 static struct page *batch_page;
 static LIST_HEAD(old_batch_pages);
 
+static struct module *driver;
 static struct kprobe probes[8];
 static int n_probes;
 
@@ -168,6 +182,7 @@ static void drop_all(void)
 	bitmap_zero(ledger, n_frames);
 	dropped += locked;
 	locked = 0;
+	locked_huge = 0;
 }
 
 static unsigned int reset_guest(void)
@@ -203,6 +218,18 @@ static u64 *use_batch_page(unsigned long pfn)
 	return pfn_to_kaddr(pfn);
 }
 
+/* Puts one task in the place of another, if that one is there. */
+static bool replace_migrator(struct task_struct *old, struct task_struct *new)
+{
+	for (unsigned int i = 0; i < MIGRATORS; i++) {
+		if (migrators[i] != old)
+			continue;
+		migrators[i] = new;
+		return true;
+	}
+	return false;
+}
+
 static unsigned int exchange(unsigned long pfn, unsigned long frames, bool lock,
 			     struct kind *kind)
 {
@@ -228,11 +255,13 @@ static unsigned int exchange(unsigned long pfn, unsigned long frames, bool lock,
 	if (lock) {
 		bitmap_set(ledger, pfn, frames);
 		locked += frames;
+		locked_huge += frames > 1 ? frames : 0;
 		fill(pfn, end);
 	} else {
 		verify(pfn, end);
 		bitmap_clear(ledger, pfn, frames);
 		locked -= frames;
+		locked_huge -= frames > 1 ? frames : 0;
 	}
 	kind->done++;
 	return SUCCESS;
@@ -243,13 +272,14 @@ static unsigned int exchange_pages(unsigned long cmd, unsigned long pfn, unsigne
 {
 	bool lock = cmd == LOCK || cmd == BATCHED_LOCK || cmd == HUGE_LOCK;
 	bool batched = cmd >= BATCHED_LOCK, huge = cmd >= HUGE_LOCK;
+	bool migrates = replace_migrator(current, current);
 	unsigned long capability = huge ? BATCHED_2M : batched ? BATCHED : BASIC;
 	unsigned long frames = huge ? PTRS_PER_PMD : 1;
 	unsigned int all = SUCCESS, status = SUCCESS;
 	u64 single = PFN_PHYS(pfn), *entries = &single;
 	struct kind *kind;
 
-	if (current != worker)
+	if (migrates)
 		kind = lock ? &new_page : &old_page;
 	else if (huge)
 		kind = lock ? &lock_2m : &unlock_2m;
@@ -258,11 +288,13 @@ static unsigned int exchange_pages(unsigned long cmd, unsigned long pfn, unsigne
 
 	if (!n || n > (batched ? WORDS : 1) || (batched && !is_allocated(pfn)) ||
 	    (granted && !(granted & capability)) ||
-	    (current != worker && (n > 1 || huge)) ||
+	    (migrates && (n > 1 || huge)) ||
 	    (kind == &new_page && migrating != current)) {
 		bad_command++;
 		return CMD_INVALID;
 	}
+	if (resetting)
+		bad_time++;
 	if (!granted)
 		all = RESET;
 	else if (reset_in && !--reset_in)
@@ -327,8 +359,13 @@ static int handle_inl(struct kprobe *probe, struct pt_regs *regs)
 		regs->bx = target;
 		break;
 	case GUEST_ID:
+		resetting = false;
 		regs->ax = granted ? SUCCESS : RESET;
 		break;
+	case DOORBELL_SET:
+		/* It does so as well when it goes, and then need not keep others out. */
+		resetting = driver->state == MODULE_STATE_LIVE;
+		fallthrough;
 	default:
 		regs->ax = granted ? CMD_INVALID : RESET;
 	}
@@ -344,19 +381,29 @@ static void after_inl(struct kprobe *probe, struct pt_regs *regs, unsigned long 
 {
 }
 
-static int work_begins(struct kretprobe_instance *instance, struct pt_regs *regs)
+static int migration_begins(struct kretprobe_instance *instance, struct pt_regs *regs)
 {
-	WRITE_ONCE(worker, current);
+	arch_spin_lock(&host_lock);
+	replace_migrator(NULL, current);
+	arch_spin_unlock(&host_lock);
 	return 0;
 }
 
-static int work_ends(struct kretprobe_instance *instance, struct pt_regs *regs)
+/*
+ * The driver has done its part, and the balloon core has not. If the driver is about to
+ * go, give it time to do so too early.
+ */
+static int migration_ends(struct kretprobe_instance *instance, struct pt_regs *regs)
 {
-	WRITE_ONCE(worker, NULL);
+	if ((int)regs_return_value(regs) == -ENOENT && driver->state == MODULE_STATE_GOING)
+		mdelay(LINGER);
+	arch_spin_lock(&host_lock);
+	replace_migrator(current, NULL);
+	arch_spin_unlock(&host_lock);
 	return 0;
 }
 
-static struct kretprobe work_probe;
+static struct kretprobe migrate_probe;
 
 static void remove_probes(void)
 {
@@ -364,7 +411,7 @@ static void remove_probes(void)
 		unregister_kprobe(&probes[--n_probes]);
 }
 
-static int place_probes(struct module *driver)
+static int place_probes(void)
 {
 	u8 *text = driver->mem[MOD_TEXT].base;
 	int error;
@@ -393,15 +440,16 @@ static int place_probes(struct module *driver)
 		return -ENOENT;
 	}
 
-	work_probe = (struct kretprobe) {
-		.kp.symbol_name = DRIVER ":vmballoon_work",
-		.entry_handler = work_begins,
-		.handler = work_ends,
-		.maxactive = 1,
+	migrate_probe = (struct kretprobe) {
+		.kp.symbol_name = DRIVER ":vmballoon_migratepage",
+		.entry_handler = migration_begins,
+		.handler = migration_ends,
+		.maxactive = MIGRATORS,
 	};
-	error = register_kretprobe(&work_probe);
+	error = register_kretprobe(&migrate_probe);
 	if (error) {
-		pr_err("no probe can be placed on %s: %d\n", work_probe.kp.symbol_name, error);
+		pr_err("no probe can be placed on %s: %d\n", migrate_probe.kp.symbol_name,
+		       error);
 		remove_probes();
 	}
 	return error;
@@ -411,7 +459,9 @@ static void driver_is_gone(void)
 {
 	struct page *page, *next;
 
-	unregister_kretprobe(&work_probe);
+	for (unsigned int i = 0; i < MIGRATORS; i++)
+		bad_exit += !!READ_ONCE(migrators[i]);
+	unregister_kretprobe(&migrate_probe);
 	remove_probes();
 	retire_batch_page();
 	list_for_each_entry_safe(page, next, &old_batch_pages, lru) {
@@ -422,15 +472,16 @@ static void driver_is_gone(void)
 
 static int driver_changes(struct notifier_block *nb, unsigned long state, void *data)
 {
-	struct module *driver = data;
+	struct module *module = data;
 	int error;
 
-	if (strcmp(driver->name, DRIVER))
+	if (strcmp(module->name, DRIVER))
 		return NOTIFY_DONE;
 	if (state == MODULE_STATE_COMING) {
 		if (!try_module_get(THIS_MODULE))
 			return notifier_from_errno(-ENODEV);
-		error = place_probes(driver);
+		driver = module;
+		error = place_probes();
 		if (error)
 			module_put(THIS_MODULE);
 		return notifier_from_errno(error);

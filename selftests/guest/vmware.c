@@ -8,11 +8,14 @@
  * Environment:
  *
  *   fakehost=NAME=VALUE,...	parameters of the host
+ *   driver=NAME=VALUE		one of the driver
  *   seconds=N			longest time of a churn, 60 by default
  *   migrations=N, refusals=N	what has to happen in that time
  */
 #include "../kselftest_harness.h"
 
+#include <signal.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
 #include "files.h"
@@ -22,9 +25,13 @@
 #define LOW	(32UL << 8)
 #define HIGH	(256UL << 8)
 #define HUGE	512
+/* Of a balloon that leaves not much, and of what it has to give back of that. */
+#define FULL	(640UL << 8)
+#define SHRUNK	(100UL << 8)
 /* So many moves of the target, and loads of the driver, are enough. */
 #define MOVES	20
 #define LOADS	15
+#define ROUNDS	3
 /* Seconds after which what the driver should do is overdue. */
 #define OVERDUE	40
 /* Seconds after which a test is stuck, whatever it does. */
@@ -46,18 +53,28 @@ static int set_host(const char *name, long value)
 	return write_number(path, value);
 }
 
-/* What the driver takes for the size of the balloon. */
-static long driver_size(void)
+/* What the driver says in debugfs, in a line of that format. */
+static long driver_says(const char *format)
 {
 	FILE *file = fopen("/sys/kernel/debug/vmmemctl", "r");
-	long size = -1;
+	long value = -1;
 	char line[128];
 
 	while (file && fgets(line, sizeof(line), file))
-		sscanf(line, "current : %ld", &size);
+		sscanf(line, format, &value);
 	if (file)
 		fclose(file);
-	return size;
+	return value;
+}
+
+static long driver_size(void)
+{
+	return driver_says("current : %ld");
+}
+
+static long mem_total(void)
+{
+	return read_value("/proc/meminfo", "MemTotal:");
 }
 
 static long refusals(void)
@@ -99,20 +116,23 @@ static int unload(const char *module)
 
 FIXTURE(vmware)
 {
-	long inflate, deflate, migrate;
+	long inflate, deflate, migrate, mem_total;
 };
 
 FIXTURE_SETUP(vmware)
 {
-	const char *setting = getenv("fakehost");
+	const char *setting = getenv("fakehost"), *driver = getenv("driver");
 	char parameters[256];
 
 	snprintf(parameters, sizeof(parameters), "%s", setting ? setting : "");
 	for (char *comma = parameters; (comma = strchr(comma, ',')); )
 		*comma = ' ';
 	ASSERT_EQ(0, load("/lib/fakehost.ko", parameters));
-	ASSERT_EQ(0, load("/lib/vmw_balloon.ko", ""));
+	ASSERT_EQ(0, load("/lib/vmw_balloon.ko", driver ? driver : ""));
 	ASSERT_EQ(0, vmstat("nr_balloon_pages"));
+	/* From the first look on, the driver keeps statistics. */
+	ASSERT_EQ(0, driver_size());
+	self->mem_total = mem_total();
 	self->inflate = vmstat("balloon_inflate");
 	self->deflate = vmstat("balloon_deflate");
 	self->migrate = vmstat("balloon_migrate");
@@ -143,6 +163,30 @@ static void check_host(struct __test_metadata *_metadata)
 	EXPECT_EQ(0, host("bad_pfn"));
 	EXPECT_EQ(0, host("bad_content"));
 	EXPECT_EQ(0, host("bad_command"));
+	EXPECT_EQ(0, host("bad_time"));
+	EXPECT_EQ(0, host("bad_exit"));
+}
+
+/*
+ * The host, the driver and the kernel agree on the size of the balloon, as soon as
+ * nothing changes it while they are asked one after the other.
+ */
+static void check_size(struct __test_metadata *_metadata, FIXTURE_DATA(vmware) *self)
+{
+	double end = now() + OVERDUE;
+	long locked, small, size, counted;
+	bool agreed;
+
+	do {
+		locked = host("locked");
+		small = locked - host("locked_huge");
+		size = driver_size();
+		counted = vmstat("nr_balloon_pages");
+		agreed = locked == size && small == counted;
+	} while ((!agreed || host("locked") != locked) && now() < end);
+	EXPECT_EQ(locked, size);
+	EXPECT_EQ(small, counted);
+	EXPECT_EQ(self->mem_total, mem_total());
 }
 
 /* The balloon is gone, and the kernel has counted what the host has. */
@@ -201,6 +245,9 @@ static void empty(struct __test_metadata *_metadata, FIXTURE_DATA(vmware) *self)
 		usleep(1000);
 	EXPECT_EQ(0, host("locked"));
 	EXPECT_EQ(0, driver_size());
+	/* What the driver freed, at the host's will or when it was forgotten. */
+	EXPECT_EQ(host("unlocks") + host("huge_unlocks") * HUGE + host("dropped"),
+		  driver_says("free (4k): %ld") + driver_says("free (2M): %ld") * HUGE);
 	ASSERT_EQ(0, unload("vmw_balloon"));
 	check_empty(_metadata, self);
 }
@@ -226,7 +273,8 @@ static bool go_on(struct __test_metadata *_metadata, double begin)
 	return __test_passed(_metadata) && now() - begin < parameter_or("seconds", 60);
 }
 
-static void churn(struct __test_metadata *_metadata, bool resets)
+static void churn(struct __test_metadata *_metadata, FIXTURE_DATA(vmware) *self,
+		  bool resets)
 {
 	/* Single pages, batches of them, and huge ones as well. */
 	static const long caps[] = { 2, 6, 14 };
@@ -239,6 +287,8 @@ static void churn(struct __test_metadata *_metadata, bool resets)
 		}
 		move(any_target(), random() % 2 ? 100 : random() % 90);
 		check_host(_metadata);
+		if (i % 4 == 3)
+			check_size(_metadata, self);
 	}
 	EXPECT_TRUE(enough());
 	EXPECT_GE(host("resets"), resets);
@@ -246,13 +296,13 @@ static void churn(struct __test_metadata *_metadata, bool resets)
 
 TEST_F_TIMEOUT(vmware, churn, STUCK)
 {
-	churn(_metadata, false);
+	churn(_metadata, self, false);
 	empty(_metadata, self);
 }
 
 TEST_F_TIMEOUT(vmware, reset, STUCK)
 {
-	churn(_metadata, true);
+	churn(_metadata, self, true);
 	empty(_metadata, self);
 	EXPECT_EQ(0, host("leaked"));
 }
@@ -260,7 +310,7 @@ TEST_F_TIMEOUT(vmware, reset, STUCK)
 /* Huge pages, which do not migrate, and small ones: those that refused ones become. */
 TEST_F_TIMEOUT(vmware, huge, STUCK)
 {
-	churn(_metadata, false);
+	churn(_metadata, self, false);
 	EXPECT_LT(0, host("huge_locks"));
 	EXPECT_LT(0, host("huge_unlocks"));
 	EXPECT_LT(0, host("locks"));
@@ -302,6 +352,62 @@ TEST_F_TIMEOUT(vmware, unload_huge, STUCK)
 {
 	unload_again_and_again(_metadata, self);
 	EXPECT_LT(0, host("huge_locks"));
+}
+
+static void eat(void)
+{
+	const size_t chunk = 1 << 20;
+
+	write_file("/proc/self/oom_score_adj", "1000");
+	for (;;) {
+		char *memory = mmap(NULL, chunk, PROT_READ | PROT_WRITE,
+				    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		if (memory == MAP_FAILED)
+			_exit(1);
+		memset(memory, 1, chunk);
+	}
+}
+
+/* Memory gets scarce, until the balloon has given back some. */
+static void shrink(struct __test_metadata *_metadata)
+{
+	long shrunk = driver_says("shrinkFree : %ld");
+	double end = now() + OVERDUE;
+	pid_t eater = fork();
+
+	ASSERT_LE(0, eater);
+	if (!eater)
+		eat();
+	while (driver_says("shrinkFree : %ld") - shrunk < (long)SHRUNK && now() < end)
+		usleep(1000);
+	ASSERT_EQ(0, kill(eater, SIGKILL));
+	ASSERT_EQ(eater, waitpid(eater, NULL, 0));
+	EXPECT_LE((long)SHRUNK, driver_says("shrinkFree : %ld") - shrunk);
+}
+
+TEST_F_TIMEOUT(vmware, shrinker, STUCK)
+{
+	double begin = now();
+	int rounds = 0;
+
+	while (go_on(_metadata, begin) && (rounds < ROUNDS || !enough())) {
+		long locks;
+
+		move(FULL, 100);
+		shrink(_metadata);
+		/* The driver does not take back at once what it gave. */
+		locks = host("locks");
+		sleep(3);
+		EXPECT_EQ(locks, host("locks"));
+		check_size(_metadata, self);
+		check_host(_metadata);
+		rounds++;
+	}
+	EXPECT_TRUE(enough());
+	printf("# figure shrinks %ld\n", driver_says("shrink : %ld"));
+	printf("# figure shrunk %ld\n", driver_says("shrinkFree : %ld"));
+	empty(_metadata, self);
 }
 
 TEST_HARNESS_MAIN
