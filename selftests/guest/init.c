@@ -21,12 +21,15 @@
  *   exit NAME STATUS	a test ended,
  *   signal NAME NUMBER	or was killed, and before that:
  *   seconds NAME TIME	how long it ran
+ *   middle KEY VALUE	a counter when the host says look, while no workload runs
+ *   looked		these were all
  *   after KEY VALUE	a counter after all of them have ended
  *   success		the last word: all of the above went as planned
  *   failure		or it did not
  *
- * What the host says: stop, when it has had enough, and off, when it has heard the
- * last word: what is on its way when the machine is turned off gets lost.
+ * What the host says: look, when the balloon has reached a target; stop, when the host
+ * has had enough; and off, when it has heard the last word: what is on its way when
+ * the machine is turned off gets lost.
  */
 #include <err.h>
 #include <glob.h>
@@ -54,6 +57,7 @@ struct workload {
 static struct workload workloads[MAX_WORKLOADS];
 static int n_workloads;
 static bool all_well = true;
+static bool looked;
 static FILE *channel;
 
 static FILE *open_file(const char *path)
@@ -248,10 +252,33 @@ static void stop_workloads(void)
 		;
 }
 
+static void signal_workloads(int signal)
+{
+	for (int i = 0; i < n_workloads; i++)
+		if (workloads[i].pid)
+			kill(workloads[i].pid, signal);
+}
+
+/* Counters are exact only while nothing migrates. */
+static void look(void)
+{
+	siginfo_t info;
+
+	signal_workloads(SIGSTOP);
+	/* One that has ended is left to be reaped. */
+	for (int i = 0; i < n_workloads; i++)
+		if (workloads[i].pid)
+			waitid(P_PID, workloads[i].pid, &info, WSTOPPED | WEXITED | WNOWAIT);
+	report_counters("middle");
+	fprintf(channel, "looked\n");
+	signal_workloads(SIGCONT);
+	looked = true;
+}
+
 /* Waits for a second for the host to say the word, a line like the guest's. */
 static bool host_says(const char *word)
 {
-	static char said[16];
+	static char said[32];
 	static size_t length;
 	struct pollfd host = { .fd = fileno(channel), .events = POLLIN };
 	ssize_t n;
@@ -262,6 +289,8 @@ static bool host_says(const char *word)
 	if (n <= 0)
 		errx(1, "the host hung up, or talks nonsense");
 	length += n;
+	if (!looked && strstr(said, "look\n"))
+		look();
 	return strstr(said, word);
 }
 
