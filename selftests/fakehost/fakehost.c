@@ -32,8 +32,12 @@
 #define WORDS		(PAGE_SIZE / sizeof(u64))
 /* So many tasks may migrate a page at the same time. */
 #define MIGRATORS	32
-/* Milliseconds that the end of a migration takes when the driver is to go. */
-#define LINGER		300
+/*
+ * Milliseconds that a migration takes to end when the driver has to go, and when it
+ * has said good-bye.
+ */
+#define LINGER		100
+#define LINGER_LONGER	1000
 
 enum {
 	START, GET_TARGET, LOCK, UNLOCK, GUEST_ID,
@@ -132,6 +136,8 @@ static unsigned long granted;
 static struct task_struct *migrators[MIGRATORS];
 /* Has unlocked the old page of a migration and not yet locked the new one. */
 static struct task_struct *migrating;
+/* The driver has said good-bye. */
+static bool going;
 /* The driver resets: it has released the doorbell and not yet sent the guest's id. */
 static bool resetting;
 /* Where batches are, and where they were. The host has references. */
@@ -341,6 +347,7 @@ static int handle_inl(struct kprobe *probe, struct pt_regs *regs)
 		starts++;
 		drop_all();
 		/* The driver says good-bye by asking for no capabilities. */
+		WRITE_ONCE(going, !regs->bx);
 		granted = caps & regs->bx;
 		regs->ax = SUCCESS_WITH_CAPABILITIES;
 		regs->cx = granted;
@@ -395,8 +402,11 @@ static int migration_begins(struct kretprobe_instance *instance, struct pt_regs 
  */
 static int migration_ends(struct kretprobe_instance *instance, struct pt_regs *regs)
 {
-	if ((int)regs_return_value(regs) == -ENOENT && driver->state == MODULE_STATE_GOING)
-		mdelay(LINGER);
+	bool linger = (int)regs_return_value(regs) == -ENOENT &&
+		      driver->state == MODULE_STATE_GOING;
+
+	for (int i = 0; linger && i < (READ_ONCE(going) ? LINGER_LONGER : LINGER); i++)
+		mdelay(1);
 	arch_spin_lock(&host_lock);
 	replace_migrator(current, NULL);
 	arch_spin_unlock(&host_lock);
