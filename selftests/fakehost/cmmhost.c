@@ -20,8 +20,10 @@
 
 #include <linux/balloon_compaction.h>
 #include <linux/hash.h>
+#include <linux/kernel.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/prandom.h>
 #include <linux/reboot.h>
 #include <linux/vmalloc.h>
 
@@ -54,7 +56,8 @@ module_param(target_kb, ulong, 0644);
  */
 struct kind {
 	unsigned int refuse;
-	unsigned long asked, refused, done, kept;
+	u32 chance;
+	unsigned long refused, done, kept;
 };
 
 static struct kind inflation, deflation, new_page, old_page;
@@ -158,7 +161,10 @@ static void expect_undo(unsigned long page, unsigned long frame, u8 state)
 
 static bool refuses(struct kind *kind)
 {
-	if (!kind->refuse || hash_64(++kind->asked, 32) % kind->refuse)
+	if (!kind->refuse)
+		return false;
+	kind->chance = next_pseudo_random32(kind->chance);
+	if (reciprocal_scale(kind->chance, kind->refuse))
 		return false;
 	kind->refused++;
 	return true;

@@ -17,6 +17,7 @@ TEST(offline_is_refused)
 	char path[128];
 	glob_t blocks;
 	long refused = 0;
+	int ret;
 
 	ASSERT_EQ(0, glob("/sys/devices/system/memory/memory[0-9]*", 0, NULL, &blocks));
 	ASSERT_EQ(0, write_number(ERROR, -EPERM));
@@ -24,8 +25,10 @@ TEST(offline_is_refused)
 		/* The kernel itself is in the first one. */
 		for (size_t i = 1; i < blocks.gl_pathc; i++) {
 			snprintf(path, sizeof(path), "%s/state", blocks.gl_pathv[i]);
-			EXPECT_EQ(-EPERM, write_file(path, "offline"));
-			refused++;
+			ret = write_file(path, "offline");
+			ASSERT_NE(0, ret);
+			/* Some cannot go away anyway, which is found out earlier. */
+			refused += ret == -EPERM;
 		}
 		usleep(200000);
 	}
