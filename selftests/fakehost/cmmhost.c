@@ -2,10 +2,13 @@
 /*
  * The hypervisor of pSeries' cmm, played inside the guest, for an unmodified cmm.ko.
  *
- * The driver makes two hypercalls: it asks for its target by h_get_mpp(), and loans
- * and activates frames by plpar_hcall_norets(). A kprobe on each answers and returns
- * to the caller. Other hypercalls go on to the real hypervisor. This module has to be
- * loaded before the driver, and stays until the driver is gone.
+ * The driver asks its hypervisor for the target by h_get_mpp(), and loans and
+ * activates frames by plpar_hcall_norets(). A module calls a function of the kernel by
+ * a stub that has the function's address. When the driver is loaded, the stubs of the
+ * two get the addresses of functions of this module. The same is done to the pointer
+ * to the driver's migratepage, to know which calls migrate a page. Nobody else notices.
+ * This module has to be loaded before the driver, and stays until the driver is gone.
+ * The kernel's configuration must not protect the text of modules.
  *
  * The host keeps a ledger of the loaned frames, and a pattern in each of them: nobody
  * may write there until the frame is active again. A frame has the size that the
@@ -15,10 +18,12 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/balloon_compaction.h>
 #include <linux/hash.h>
-#include <linux/kprobes.h>
+#include <linux/kernel.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/prandom.h>
 #include <linux/reboot.h>
 #include <linux/vmalloc.h>
 
@@ -51,7 +56,8 @@ module_param(target_kb, ulong, 0644);
  */
 struct kind {
 	unsigned int refuse;
-	unsigned long asked, refused, done, kept;
+	u32 chance;
+	unsigned long refused, done, kept;
 };
 
 static struct kind inflation, deflation, new_page, old_page;
@@ -94,8 +100,8 @@ module_param(bad_page, ulong, 0444);
 module_param(bad_content, ulong, 0444);
 module_param(bad_migration, ulong, 0444);
 
-/* Protects what is below, and the counters. No handler of a kprobe wants lockdep. */
-static arch_spinlock_t host_lock = __ARCH_SPIN_LOCK_UNLOCKED;
+/* Protects what is below, and the counters. */
+static DEFINE_SPINLOCK(host_lock);
 /* The state of each frame. Memory that is added later is not in the ledger. */
 static u8 *ledger;
 static unsigned long n_frames, frames_per_page;
@@ -104,22 +110,9 @@ static struct migration {
 	struct task_struct *task;
 	unsigned long new, old, loaned, activated;
 } migrations[16];
-static bool driver_is_here;
-
-static unsigned long lock_host(void)
-{
-	unsigned long flags;
-
-	raw_local_irq_save(flags);
-	arch_spin_lock(&host_lock);
-	return flags;
-}
-
-static void unlock_host(unsigned long flags)
-{
-	arch_spin_unlock(&host_lock);
-	raw_local_irq_restore(flags);
-}
+/* What is placed between them and the balloon core. */
+static struct module *driver;
+static typeof(((struct balloon_dev_info *)NULL)->migratepage) driver_migratepage;
 
 static u64 *first_word(unsigned long frame)
 {
@@ -168,7 +161,10 @@ static void expect_undo(unsigned long page, unsigned long frame, u8 state)
 
 static bool refuses(struct kind *kind)
 {
-	if (!kind->refuse || hash_64(++kind->asked, 32) % kind->refuse)
+	if (!kind->refuse)
+		return false;
+	kind->chance = next_pseudo_random32(kind->chance);
+	if (reciprocal_scale(kind->chance, kind->refuse))
 		return false;
 	kind->refused++;
 	return true;
@@ -263,127 +259,133 @@ static long exchange(unsigned long flags, unsigned long address)
 	return activate(frame, find_migration(current));
 }
 
-static int answer(struct pt_regs *regs, long status)
+static long our_hcall(unsigned long opcode, unsigned long flags, unsigned long address,
+		      unsigned long zero)
 {
-	regs->gpr[3] = status;
-	regs_set_return_ip(regs, regs->link);
-	return 1;
-}
-
-static int handle_hcall(struct kprobe *probe, struct pt_regs *regs)
-{
-	unsigned long flags;
 	long status;
 
-	if (regs->gpr[3] != H_PAGE_INIT || (regs->gpr[4] != H_PAGE_SET_LOANED &&
-					    regs->gpr[4] != H_PAGE_SET_ACTIVE))
-		return 0;
-	flags = lock_host();
-	status = exchange(regs->gpr[4], regs->gpr[5]);
-	unlock_host(flags);
-	return answer(regs, status);
+	if (opcode != H_PAGE_INIT || (flags != H_PAGE_SET_LOANED && flags != H_PAGE_SET_ACTIVE))
+		return plpar_hcall_norets(opcode, flags, address, zero);
+	spin_lock(&host_lock);
+	status = exchange(flags, address);
+	spin_unlock(&host_lock);
+	return status;
 }
 
-static int handle_get_mpp(struct kprobe *probe, struct pt_regs *regs)
+#ifdef CONFIG_BALLOON_COMPACTION
+static int our_migratepage(struct balloon_dev_info *balloon, struct page *new_page,
+			   struct page *old_page, enum migrate_mode mode)
 {
-	struct hvcall_mpp_data *data = (void *)regs->gpr[3];
+	struct migration *migration;
+	unsigned long wanted;
+	int ret;
 
-	*data = (struct hvcall_mpp_data) {
-		.loan_request = (target_kb << 10) - READ_ONCE(loaned) * frame_size,
-	};
-	return answer(regs, H_SUCCESS);
-}
-
-/* With it no probe is optimised into a jump, which ignores what its handler did. */
-static void after(struct kprobe *probe, struct pt_regs *regs, unsigned long flags)
-{
-}
-
-static struct kprobe probes[] = {
-	{
-		.symbol_name = "plpar_hcall_norets",
-		.pre_handler = handle_hcall,
-		.post_handler = after,
-	}, {
-		.symbol_name = "h_get_mpp",
-		.pre_handler = handle_get_mpp,
-		.post_handler = after,
-	},
-};
-static struct kprobe *all_probes[] = { &probes[0], &probes[1] };
-
-/* The arguments are the balloon, the new page and the old one. */
-static int migration_begins(struct kretprobe_instance *instance, struct pt_regs *regs)
-{
-	unsigned long flags = lock_host();
-	struct migration *migration = find_migration(NULL);
-
+	spin_lock(&host_lock);
+	migration = find_migration(NULL);
 	if (migration)
 		*migration = (struct migration) {
 			.task = current,
-			.new = page_to_pfn((struct page *)regs->gpr[4]) * frames_per_page,
-			.old = page_to_pfn((struct page *)regs->gpr[5]) * frames_per_page,
+			.new = page_to_pfn(new_page) * frames_per_page,
+			.old = page_to_pfn(old_page) * frames_per_page,
 		};
-	unlock_host(flags);
-	return !migration;
-}
+	spin_unlock(&host_lock);
+	/* So many at once do not happen. */
+	if (WARN_ON(!migration))
+		return -EAGAIN;
 
-static int migration_ends(struct kretprobe_instance *instance, struct pt_regs *regs)
-{
-	bool succeeded = !(int)regs_return_value(regs);
-	unsigned long flags = lock_host();
-	unsigned long wanted = succeeded ? frames_per_page : 0;
-	struct migration *migration = find_migration(current);
+	ret = driver_migratepage(balloon, new_page, old_page, mode);
 
+	spin_lock(&host_lock);
+	wanted = ret ? 0 : frames_per_page;
 	if (migration->loaned != wanted || migration->activated != wanted)
 		bad_migration++;
-	migrated += succeeded;
+	migrated += !ret;
 	migration->task = NULL;
-	unlock_host(flags);
-	return 0;
+	spin_unlock(&host_lock);
+	return ret;
 }
 
-static struct kretprobe migration_probe;
+/* Pointers to it are in the driver's balloon_dev_info, and where the code finds it. */
+static void replace_migratepage(void)
+{
+	typeof(driver_migratepage) *word = driver->mem[MOD_DATA].base;
+	void *end = driver->mem[MOD_DATA].base + driver->mem[MOD_DATA].size;
+	char name[64];
+
+	for (; (void *)(word + 1) <= end; word++) {
+		if (!within_module((unsigned long)*word, driver))
+			continue;
+		snprintf(name, sizeof(name), "%ps", *word);
+		if (strcmp(name, "cmm_migratepage [cmm]"))
+			continue;
+		driver_migratepage = *word;
+		*word = our_migratepage;
+	}
+	if (!driver_migratepage)
+		pr_err("%s has no migratepage\n", DRIVER);
+}
+#else
+static void replace_migratepage(void)
+{
+}
+#endif
+
+static long our_get_mpp(struct hvcall_mpp_data *data)
+{
+	/* The driver has started, and has not loaned anything yet. */
+	if (!driver_migratepage)
+		replace_migratepage();
+	*data = (struct hvcall_mpp_data) {
+		.loan_request = (target_kb << 10) - READ_ONCE(loaned) * frame_size,
+	};
+	return H_SUCCESS;
+}
+
+/* Whether there is a stub that has the address. */
+static bool replace_stubs(const void *address, const void *ours)
+{
+	const void **word = driver->mem[MOD_TEXT].base;
+	const void *end = driver->mem[MOD_TEXT].base + driver->mem[MOD_TEXT].size;
+	bool found = false;
+
+	for (; (const void *)(word + 1) <= end; word++) {
+		if (*word == address) {
+			*word = ours;
+			found = true;
+		}
+	}
+	return found;
+}
 
 static int driver_comes(void)
 {
-	int error;
-
-	if (!IS_ENABLED(CONFIG_BALLOON_COMPACTION))
+	driver_migratepage = NULL;
+	if (replace_stubs(plpar_hcall_norets, our_hcall) && replace_stubs(h_get_mpp, our_get_mpp))
 		return 0;
-	migration_probe = (struct kretprobe) {
-		.kp.symbol_name = DRIVER ":cmm_migratepage",
-		.entry_handler = migration_begins,
-		.handler = migration_ends,
-		.maxactive = ARRAY_SIZE(migrations),
-	};
-	error = register_kretprobe(&migration_probe);
-	if (error)
-		pr_err("no probe can be placed on %s: %d\n",
-		       migration_probe.kp.symbol_name, error);
-	return error;
+	pr_err("%s has no place that talks to the host\n", DRIVER);
+	return -ENOENT;
 }
 
 static int driver_changes(struct notifier_block *nb, unsigned long state, void *data)
 {
-	struct module *driver = data;
+	struct module *module = data;
 	int error;
 
-	if (strcmp(driver->name, DRIVER))
+	if (strcmp(module->name, DRIVER))
 		return NOTIFY_DONE;
 	if (state == MODULE_STATE_COMING) {
 		if (!try_module_get(THIS_MODULE))
 			return notifier_from_errno(-ENODEV);
+		driver = module;
 		error = driver_comes();
-		driver_is_here = !error;
-		if (error)
+		if (error) {
+			driver = NULL;
 			module_put(THIS_MODULE);
+		}
 		return notifier_from_errno(error);
 	}
-	if (state == MODULE_STATE_GOING && driver_is_here) {
-		driver_is_here = false;
-		if (IS_ENABLED(CONFIG_BALLOON_COMPACTION))
-			unregister_kretprobe(&migration_probe);
+	if (state == MODULE_STATE_GOING && driver) {
+		driver = NULL;
 		module_put(THIS_MODULE);
 	}
 	return NOTIFY_OK;
@@ -408,12 +410,11 @@ static struct notifier_block reboot_notifier = {
 /* Whatever is written, looks into all frames that are loaned now. */
 static int check(const char *value, const struct kernel_param *param)
 {
-	unsigned long flags = lock_host();
-
+	spin_lock(&host_lock);
 	for (unsigned long frame = 0; frame < n_frames; frame++)
 		if (ledger[frame] == LOANED)
 			verify(frame);
-	unlock_host(flags);
+	spin_unlock(&host_lock);
 	return 0;
 }
 
@@ -431,12 +432,9 @@ static int __init cmmhost_init(void)
 	ledger = vzalloc(n_frames);
 	if (!ledger)
 		return -ENOMEM;
-	error = register_kprobes(all_probes, ARRAY_SIZE(all_probes));
-	if (error)
-		goto free;
 	error = register_module_notifier(&driver_notifier);
 	if (error)
-		goto unprobe;
+		goto free;
 	error = register_reboot_notifier(&reboot_notifier);
 	if (error)
 		goto unnotify;
@@ -445,8 +443,6 @@ static int __init cmmhost_init(void)
 	return 0;
 unnotify:
 	unregister_module_notifier(&driver_notifier);
-unprobe:
-	unregister_kprobes(all_probes, ARRAY_SIZE(all_probes));
 free:
 	vfree(ledger);
 	return error;
@@ -458,7 +454,6 @@ static void __exit cmmhost_exit(void)
 	powerpc_firmware_features &= ~FW_FEATURE_CMO;
 	unregister_reboot_notifier(&reboot_notifier);
 	unregister_module_notifier(&driver_notifier);
-	unregister_kprobes(all_probes, ARRAY_SIZE(all_probes));
 	vfree(ledger);
 }
 module_exit(cmmhost_exit);

@@ -5,10 +5,11 @@
  *   workloads=NAME,NAME	run these programs all at once as long as anything else runs
  *   tests=NAME,NAME		run these programs one after the other to their ends
  *   host=yes			wait after them until the host says stop
+ *   restart=yes		then restart the machine while the workloads run
  *   channel=DEVICE		a virtio port, to tell what became of them
  *   ktap=DEVICE		another one, for what the tests print
  *
- * and turns the machine off. The kernel hands these parameters on in init's
+ * and else turns the machine off. The kernel hands these parameters on in init's
  * environment, as it does not know them, and init hands them on to the programs,
  * whose arguments follow their names with a colon before each.
  *
@@ -348,11 +349,15 @@ int main(void)
 		run_tests(names);
 	if (getenv("host"))
 		wait_for_host();
-	stop_workloads();
-	report_counters("after");
+	if (getenv("restart")) {
+		reap_workloads();
+	} else {
+		stop_workloads();
+		report_counters("after");
+	}
 	fprintf(channel, all_well ? "success\n" : "failure\n");
 	while (!host_says("off\n"))
 		;
-	reboot(RB_POWER_OFF);
+	reboot(getenv("restart") ? RB_AUTOBOOT : RB_POWER_OFF);
 	err(1, "reboot");
 }
