@@ -29,7 +29,7 @@ class Ledger:
     def __init__(self):
         self._pages = set()
         self._queue = self._device = self._balloon = None
-        self._given = self._taken = self._violations = 0
+        self._given = self._taken = self._resets = self._violations = 0
         self._examples = []
         # How many pages the ledger had more, or less, than the driver said.
         self._ahead = self._behind = 0
@@ -55,7 +55,10 @@ class Ledger:
             self._violation(f"page {address:#x} was named on queue {self._queue}")
 
     def _status(self, device, value):
-        if device == self._balloon and value == b"0" and self._pages:
+        if device != self._balloon or value != b"0":
+            return
+        self._resets += 1
+        if self._pages:
             self._violation(f"{len(self._pages)} pages were in the balloon at a reset")
             self._pages.clear()
 
@@ -77,7 +80,7 @@ class Ledger:
 
     def result(self):
         return {"given": self._given, "taken": self._taken, "left": len(self._pages),
-                "ahead": self._ahead, "behind": self._behind,
+                "ahead": self._ahead, "behind": self._behind, "resets": self._resets,
                 "violations": self._violations, "examples": self._examples}
 
 

@@ -157,7 +157,7 @@ verdict() {
 @test "a driver that takes back before it gives" {
 	ledger behind 1
 	verdict fail
-	[[ ${lines[1]} = "  the ledger was 1 pages behind of what the driver said"* ]]
+	[[ ${lines[1]} = "  the ledger was 1 pages behind, 0 are allowed"* ]]
 }
 
 @test "a page that the driver counts and does not name" {

@@ -98,7 +98,7 @@ ledger() {
 		give 0x1000
 		reset 0xb
 	} >trace
-	ledger left 0 violations 1
+	ledger left 0 resets 1 violations 1
 }
 
 @test "a reset of an empty balloon, and of another device" {
@@ -109,7 +109,7 @@ ledger() {
 		take 0x1000
 		reset 0xb
 	} >trace
-	ledger left 0 violations 0
+	ledger left 0 resets 1 violations 0
 }
 
 @test "what other devices do" {
