@@ -466,3 +466,40 @@ verdict() {
 	run -1 "$scripts/judge" "$BATS_TEST_TMPDIR"
 	[[ $output = *"kunit.py is missing: --tree"* ]]
 }
+
+# restart LINE END: a guest that restarted, and whose console says the line
+restart() {
+	outcome cmm-reboot "$2"
+	printf '%s\n' '[    0.000000] Linux version 6.16' "[   50.0] $1" \
+		'[   50.1] reboot: Restarting system' >console.log
+	sed -i '/^after/d' channel.log
+	sed -i '/^ready/a seconds cmm:-t:fill 1.2\nexit cmm:-t:fill 0' channel.log
+	printf '%s\n' 'TAP version 13' '1..1' 'ok 1 cmm.fill' >ktap.log
+}
+
+@test "a guest that is to restart" {
+	restart "cmmhost: 0 frames are loaned at the restart, after 131072 loans" guest-reset
+	verdict pass
+}
+
+@test "a guest that is to restart turns itself off" {
+	restart "cmmhost: 0 frames are loaned at the restart, after 131072 loans" guest-shutdown
+	verdict truncated
+}
+
+@test "a guest that restarts does not say what it has to" {
+	restart "cmmhost: 16 frames are loaned at the restart, after 131072 loans" guest-reset
+	verdict fail
+	[[ ${lines[1]} = *'does not say "cmmhost: 0 frames'* ]]
+}
+
+@test "a guest panics on its way to the restart" {
+	restart "Kernel panic - not syncing: Fatal exception" guest-reset
+	verdict crash
+}
+
+@test "a guest restarts, and its console is cut short" {
+	restart "cmmhost: 0 frames are loaned at the restart, after 131072 loans" guest-reset
+	sed -i '$d' console.log
+	verdict truncated
+}
