@@ -44,6 +44,7 @@ class Channel:
         self.seconds = {match[1]: float(match[2]) for match in
                         map(re.compile(r"seconds (\S+) ([\d.]+)").fullmatch, lines) if match}
         self.before = self._counters(lines, "before")
+        self.middle = self._counters(lines, "middle")
         self.after = self._counters(lines, "after")
 
     @staticmethod

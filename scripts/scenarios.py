@@ -12,9 +12,9 @@ import sys
 import tomllib
 
 DIRECTORY = pathlib.Path(__file__).resolve().parent.parent / "selftests/scenarios"
-KEYS = {"append", "build", "churn", "cpu", "environment", "kept_pages", "kunit", "like", "limit",
-        "maximum", "may_print", "may_skip", "minimum", "qemu", "queues", "tests", "unpatched",
-        "workloads"}
+KEYS = {"append", "build", "churn", "cpu", "environment", "kept_pages", "kunit", "ledger", "like",
+        "limit", "managed", "maximum", "may_print", "may_skip", "minimum", "must_print", "qemu",
+        "queues", "restart", "tests", "unpatched", "workloads"}
 
 
 class Unusable(Exception):
@@ -39,7 +39,13 @@ def read(name):
         scenario = read(scenario.pop("like")) | scenario
     if not {"churn", "kunit", "tests"} & set(scenario):
         raise Unusable(f"{name}.toml tests nothing")
+    if "churn" in scenario and scenario.get("managed") not in ("adjusted", "unadjusted"):
+        raise Unusable(f"{name}.toml does not say whether managed pages are adjusted")
     return scenario
+
+
+def has_virtio_balloon(scenario):
+    return any(option.startswith("virtio-balloon") for option in scenario["qemu"])
 
 
 def main():

@@ -5,10 +5,11 @@
  *   workloads=NAME,NAME	run these programs all at once as long as anything else runs
  *   tests=NAME,NAME		run these programs one after the other to their ends
  *   host=yes			wait after them until the host says stop
+ *   restart=yes		then restart the machine while the workloads run
  *   channel=DEVICE		a virtio port, to tell what became of them
  *   ktap=DEVICE		another one, for what the tests print
  *
- * and turns the machine off. The kernel hands these parameters on in init's
+ * and else turns the machine off. The kernel hands these parameters on in init's
  * environment, as it does not know them, and init hands them on to the programs,
  * whose arguments follow their names with a colon before each.
  *
@@ -21,12 +22,15 @@
  *   exit NAME STATUS	a test ended,
  *   signal NAME NUMBER	or was killed, and before that:
  *   seconds NAME TIME	how long it ran
+ *   middle KEY VALUE	a counter when the host says look, while no workload runs
+ *   looked		these were all
  *   after KEY VALUE	a counter after all of them have ended
  *   success		the last word: all of the above went as planned
  *   failure		or it did not
  *
- * What the host says: stop, when it has had enough, and off, when it has heard the
- * last word: what is on its way when the machine is turned off gets lost.
+ * What the host says: look, when the balloon has reached a target; stop, when the host
+ * has had enough; and off, when it has heard the last word: what is on its way when
+ * the machine is turned off gets lost.
  */
 #include <err.h>
 #include <glob.h>
@@ -54,6 +58,7 @@ struct workload {
 static struct workload workloads[MAX_WORKLOADS];
 static int n_workloads;
 static bool all_well = true;
+static bool looked;
 static FILE *channel;
 
 static FILE *open_file(const char *path)
@@ -248,10 +253,33 @@ static void stop_workloads(void)
 		;
 }
 
+static void signal_workloads(int signal)
+{
+	for (int i = 0; i < n_workloads; i++)
+		if (workloads[i].pid)
+			kill(workloads[i].pid, signal);
+}
+
+/* Counters are exact only while nothing migrates. */
+static void look(void)
+{
+	siginfo_t info;
+
+	signal_workloads(SIGSTOP);
+	/* One that has ended is left to be reaped. */
+	for (int i = 0; i < n_workloads; i++)
+		if (workloads[i].pid)
+			waitid(P_PID, workloads[i].pid, &info, WSTOPPED | WEXITED | WNOWAIT);
+	report_counters("middle");
+	fprintf(channel, "looked\n");
+	signal_workloads(SIGCONT);
+	looked = true;
+}
+
 /* Waits for a second for the host to say the word, a line like the guest's. */
 static bool host_says(const char *word)
 {
-	static char said[16];
+	static char said[32];
 	static size_t length;
 	struct pollfd host = { .fd = fileno(channel), .events = POLLIN };
 	ssize_t n;
@@ -262,6 +290,8 @@ static bool host_says(const char *word)
 	if (n <= 0)
 		errx(1, "the host hung up, or talks nonsense");
 	length += n;
+	if (!looked && strstr(said, "look\n"))
+		look();
 	return strstr(said, word);
 }
 
@@ -319,11 +349,15 @@ int main(void)
 		run_tests(names);
 	if (getenv("host"))
 		wait_for_host();
-	stop_workloads();
-	report_counters("after");
+	if (getenv("restart")) {
+		reap_workloads();
+	} else {
+		stop_workloads();
+		report_counters("after");
+	}
 	fprintf(channel, all_well ? "success\n" : "failure\n");
 	while (!host_says("off\n"))
 		;
-	reboot(RB_POWER_OFF);
+	reboot(getenv("restart") ? RB_AUTOBOOT : RB_POWER_OFF);
 	err(1, "reboot");
 }

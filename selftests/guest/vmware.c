@@ -16,11 +16,9 @@
 
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 
-#include "files.h"
+#include "modules.h"
 
-#define HOST	"/sys/module/fakehost/parameters/"
 /* Sizes of the balloon in frames, and those of a page that is not of one. */
 #define LOW	(32UL << 8)
 #define HIGH	(256UL << 8)
@@ -39,18 +37,12 @@
 
 static long host(const char *name)
 {
-	char path[128];
-
-	snprintf(path, sizeof(path), HOST "%s", name);
-	return read_number(path);
+	return read_parameter("fakehost", name);
 }
 
 static int set_host(const char *name, long value)
 {
-	char path[128];
-
-	snprintf(path, sizeof(path), HOST "%s", name);
-	return write_number(path, value);
+	return write_parameter("fakehost", name, value);
 }
 
 /* What the driver says in debugfs, in a line of that format. */
@@ -84,36 +76,6 @@ static long refusals(void)
 	       host("refused_huge_unlock");
 }
 
-static int load(const char *path, const char *parameters)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC), ret;
-
-	if (fd < 0)
-		return -errno;
-	ret = syscall(SYS_finit_module, fd, parameters, 0) ? -errno : 0;
-	close(fd);
-	return ret;
-}
-
-/* The kernel cannot be kept from trying for ever, so this is left to a child. */
-static int unload(const char *module)
-{
-	double end = now() + OVERDUE;
-	pid_t pid = fork();
-	int status;
-
-	if (pid < 0)
-		return -errno;
-	if (!pid)
-		_exit(syscall(SYS_delete_module, module, O_NONBLOCK) ? errno : 0);
-	while (!waitpid(pid, &status, WNOHANG)) {
-		if (now() > end)
-			return -ETIMEDOUT;
-		usleep(1000);
-	}
-	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EINTR;
-}
-
 FIXTURE(vmware)
 {
 	long inflate, deflate, migrate, mem_total;
@@ -121,14 +83,8 @@ FIXTURE(vmware)
 
 FIXTURE_SETUP(vmware)
 {
-	const char *setting = getenv("fakehost"), *driver = getenv("driver");
-	char parameters[256];
-
-	snprintf(parameters, sizeof(parameters), "%s", setting ? setting : "");
-	for (char *comma = parameters; (comma = strchr(comma, ',')); )
-		*comma = ' ';
-	ASSERT_EQ(0, load("/lib/fakehost.ko", parameters));
-	ASSERT_EQ(0, load("/lib/vmw_balloon.ko", driver ? driver : ""));
+	ASSERT_EQ(0, load("/lib/fakehost.ko", getenv("fakehost")));
+	ASSERT_EQ(0, load("/lib/vmw_balloon.ko", getenv("driver")));
 	ASSERT_EQ(0, vmstat("nr_balloon_pages"));
 	/* From the first look on, the driver keeps statistics. */
 	ASSERT_EQ(0, driver_size());

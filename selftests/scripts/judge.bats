@@ -14,6 +14,7 @@ setup() {
 		counters before 0
 		echo ready
 		echo alive balloon_migrate 7
+		middle 153600
 		counters after 100000
 		echo success
 	} >channel.log
@@ -23,15 +24,27 @@ setup() {
 counters() {
 	printf "$1 %s\n" "balloon_inflate $2" "balloon_deflate $2" "balloon_migrate $2" \
 		"nr_balloon_pages 0" "free_pages 1000" \
-		"managed_pages 2000" "MemTotal 8000"
+		"managed_pages 338944" "MemTotal 1355776"
+}
+
+# middle MANAGED: counters with the balloon at its lowest target
+middle() {
+	printf 'middle %s\n' "nr_balloon_pages 185344" "managed_pages $1" "MemTotal $(($1 * 4))"
 }
 
 # outcome SCENARIO END
 outcome() {
 	PYTHONPATH=$scripts python3 -c '
 import json, scenarios, sys
-print(json.dumps({"scenario": scenarios.read(sys.argv[1]), "end": sys.argv[2], "cycles": 25}))' \
-		"$1" "$2" >outcome.json
+ledger = {"given": 200000, "taken": 200000, "left": 0, "ahead": 1, "behind": 0,
+          "violations": 0, "examples": []}
+print(json.dumps({"scenario": scenarios.read(sys.argv[1]), "end": sys.argv[2],
+                  "ledger": ledger, "cycles": 25}))' "$1" "$2" >outcome.json
+}
+
+# ledger KEY VALUE: something else that the ledger says
+ledger() {
+	sed -i "s/\"$1\": [^,}]*/\"$1\": $2/" outcome.json
 }
 
 # kunit NAME: a run of the scenario with that canned console
@@ -128,6 +141,65 @@ verdict() {
 	verdict splat
 }
 
+@test "pages that are left in the ledger" {
+	ledger left 1
+	verdict fail
+	[[ ${lines[1]} = "  1 pages are left in the ledger" ]]
+}
+
+@test "a violation of the ledger" {
+	ledger violations 7
+	ledger examples '["page 0x1000 was given twice"]'
+	verdict fail
+	[[ ${lines[2]} = "  page 0x1000 was given twice" ]]
+}
+
+@test "a driver that takes back before it gives" {
+	ledger behind 1
+	verdict fail
+	[[ ${lines[1]} = "  the ledger was 1 pages behind, 0 are allowed"* ]]
+}
+
+@test "a page that the driver counts and does not name" {
+	ledger given 199999
+	verdict fail
+	[[ ${lines[1]} = "  199999 pages were given, the counters say 200000" ]]
+}
+
+@test "a trace that names no page" {
+	ledger given 0
+	verdict truncated
+}
+
+@test "no ledger" {
+	sed -i 's/"ledger"/"no-ledger"/' outcome.json
+	verdict truncated
+	[[ $output = *"there is no ledger"* ]]
+}
+
+@test "managed pages that are not adjusted" {
+	sed -i '/^middle/d' channel.log
+	sed -i "/^ready/a $(middle 338944 | sed ':a;N;s/\n/\\n/;ta')" channel.log
+	verdict fail
+	[[ ${lines[1]} = "  managed_pages was 338944 and is 338944 with 185344 pages"*"153600 is right" ]]
+}
+
+@test "managed pages that are adjusted, but are the guest's to manage" {
+	sed -i 's/"managed": "adjusted"/"managed": "unadjusted"/' outcome.json
+	verdict fail
+	[[ $output = *"338944 is right"* ]]
+}
+
+@test "another number of pages in the middle" {
+	sed -i 's/^middle nr_balloon_pages .*/middle nr_balloon_pages 185343/' channel.log
+	verdict fail
+}
+
+@test "no counters in the middle" {
+	sed -i '/^middle MemTotal/d' channel.log
+	verdict truncated
+}
+
 @test "no console" {
 	rm console.log
 	verdict truncated
@@ -149,7 +221,7 @@ verdict() {
 }
 
 @test "memory that does not come back" {
-	sed -i 's/^after managed_pages .*/after managed_pages 1999/' channel.log
+	sed -i 's/^after managed_pages .*/after managed_pages 338943/' channel.log
 	verdict fail
 }
 
@@ -393,4 +465,41 @@ verdict() {
 	kselftest pass
 	run -1 "$scripts/judge" "$BATS_TEST_TMPDIR"
 	[[ $output = *"kunit.py is missing: --tree"* ]]
+}
+
+# restart LINE END: a guest that restarted, and whose console says the line
+restart() {
+	outcome cmm-reboot "$2"
+	printf '%s\n' '[    0.000000] Linux version 6.16' "[   50.0] $1" \
+		'[   50.1] reboot: Restarting system' >console.log
+	sed -i '/^after/d' channel.log
+	sed -i '/^ready/a seconds cmm:-t:fill 1.2\nexit cmm:-t:fill 0' channel.log
+	printf '%s\n' 'TAP version 13' '1..1' 'ok 1 cmm.fill' >ktap.log
+}
+
+@test "a guest that is to restart" {
+	restart "cmmhost: 0 frames are loaned at the restart, after 131072 loans" guest-reset
+	verdict pass
+}
+
+@test "a guest that is to restart turns itself off" {
+	restart "cmmhost: 0 frames are loaned at the restart, after 131072 loans" guest-shutdown
+	verdict truncated
+}
+
+@test "a guest that restarts does not say what it has to" {
+	restart "cmmhost: 16 frames are loaned at the restart, after 131072 loans" guest-reset
+	verdict fail
+	[[ ${lines[1]} = *'does not say "cmmhost: 0 frames'* ]]
+}
+
+@test "a guest panics on its way to the restart" {
+	restart "Kernel panic - not syncing: Fatal exception" guest-reset
+	verdict crash
+}
+
+@test "a guest restarts, and its console is cut short" {
+	restart "cmmhost: 0 frames are loaned at the restart, after 131072 loans" guest-reset
+	sed -i '$d' console.log
+	verdict truncated
 }
