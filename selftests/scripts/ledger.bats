@@ -108,6 +108,7 @@ ledger() {
 		reset 0xc
 		take 0x1000
 		reset 0xb
+		reset 0xb
 	} >trace
 	ledger left 0 resets 1 violations 0
 }
