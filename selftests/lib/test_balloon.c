@@ -301,8 +301,7 @@ static bool destroy_balloon(struct test_balloon *balloon)
 	WRITE_ONCE(balloon->every, 0);
 	WRITE_ONCE(balloon->delay_us, 0);
 	while (balloon_wait_isolated(&balloon->dev_info, DRAIN_TIMEOUT)) {
-		if (deflate(balloon, MAX_PAGES, TEST_BALLOON_LIST,
-			    0, true))
+		if (deflate(balloon, MAX_PAGES, TEST_BALLOON_LIST, 0, true))
 			end = jiffies + DRAIN_TIMEOUT;
 		else if (time_after(jiffies, end))
 			break;

@@ -19,7 +19,7 @@
 
 /**
  * struct test_balloon_resize - inflate or deflate a balloon
- * @pages: how many pages at most
+ * @pages: how many pages at most; fewer may be done at a time
  * @flags: TEST_BALLOON_LIST: all at once, not page by page;
  *	   TEST_BALLOON_REQUEUE: enqueue the deflated pages again
  * @delay_us: how long to keep deflated pages before they are freed, up to

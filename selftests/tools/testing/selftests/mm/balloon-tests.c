@@ -62,6 +62,7 @@ struct context {
 	atomic_bool stop;
 	struct stressor stressors[MAX_STRESSORS];
 	int n_stressors;
+	int races;
 };
 
 static double now(void)
@@ -148,14 +149,11 @@ static struct counters read_counters(void)
 }
 
 /* Returns how many pages were inflated or deflated, or -1. */
-static int resize(int fd, unsigned int cmd, uint64_t pages, uint32_t flags,
+static int resize(int fd, unsigned int cmd, uint32_t pages, uint32_t flags,
 		  uint32_t delay_us)
 {
 	struct test_balloon_resize arg = {
-		.pages = pages < TEST_BALLOON_MAX_PAGES ? pages :
-							  TEST_BALLOON_MAX_PAGES,
-		.flags = flags,
-		.delay_us = delay_us,
+		.pages = pages, .flags = flags, .delay_us = delay_us,
 	};
 
 	return ioctl(fd, cmd, &arg);
@@ -207,7 +205,7 @@ static bool empty(int fd)
 	double end = now() + TIMEOUT;
 
 	while (stats(fd).owned && now() < end)
-		resize(fd, TEST_BALLOON_DEFLATE, TEST_BALLOON_MAX_PAGES,
+		resize(fd, TEST_BALLOON_DEFLATE, UINT32_MAX,
 		       TEST_BALLOON_LIST, 0);
 	return !stats(fd).owned;
 }
@@ -528,8 +526,9 @@ TEST_F_TIMEOUT(churn, all_stressors, 2 * churn_seconds() + 120)
 	expect_counters(_metadata, ctx);
 
 	s = sum_stats(ctx);
-	TH_LOG("%llu inflated, %llu migrated, %llu refused, %llu failed, %llu deflate_races, %llu isolate_races",
-	       s.inflated, s.migrated, s.refused, s.failed, s.deflate_races,
+	TH_LOG("%llu inflated, %llu migrated, %llu refused, %llu failed",
+	       s.inflated, s.migrated, s.refused, s.failed);
+	TH_LOG("%llu deflate_races, %llu isolate_races", s.deflate_races,
 	       s.isolate_races);
 	skip_without(_metadata, races_seen(ctx, variant->refuse));
 }
@@ -538,7 +537,6 @@ TEST_F_TIMEOUT(churn, all_stressors, 2 * churn_seconds() + 120)
 FIXTURE(removal)
 {
 	struct context ctx;
-	int races;
 };
 
 FIXTURE_SETUP(removal)
@@ -551,28 +549,28 @@ FIXTURE_SETUP(removal)
 FIXTURE_TEARDOWN(removal)
 {
 	finish(_metadata, &self->ctx);
-	skip_without(_metadata, self->races);
+	skip_without(_metadata, self->ctx.races);
 }
 
 static void close_while_isolated(struct __test_metadata *_metadata,
-				 FIXTURE_DATA(removal) *self, bool refuse,
+				 struct context *ctx, bool refuse,
 				 uint32_t flags)
 {
 	int fd = open_balloon(_metadata, flags);
 
 	EXPECT_TRUE(inject(fd, refuse ? -ENOENT : 0, 2, 1000));
-	inflate_with_holes(fd, self->ctx.max_pages / 4);
+	inflate_with_holes(fd, ctx->max_pages / 4);
 	if (wait_until_isolated(fd, 1))
-		self->races++;
+		ctx->races++;
 	else
-		grow(&self->ctx);
+		grow(ctx);
 	close(fd);
 }
 
 TEST_F_TIMEOUT(removal, close, 180)
 {
 	for (int i = 0; i < 10; i++)
-		close_while_isolated(_metadata, self, i % 2, 0);
+		close_while_isolated(_metadata, &self->ctx, i % 2, 0);
 }
 
 TEST_F_TIMEOUT(removal, unload, 180)
@@ -584,7 +582,8 @@ TEST_F_TIMEOUT(removal, unload, 180)
 	ASSERT_TRUE(load_module());
 	ASSERT_TRUE(read_word("/proc/sys/kernel/tainted", before));
 	for (int i = 0; i < 5; i++) {
-		close_while_isolated(_metadata, self, i % 2, TEST_BALLOON_DETACH);
+		close_while_isolated(_metadata, &self->ctx, i % 2,
+				     TEST_BALLOON_DETACH);
 		ASSERT_TRUE(unload_module());
 		ASSERT_TRUE(load_module());
 	}
