@@ -22,7 +22,7 @@ struct compat_dev_info {
 			struct list_head pages;
 		};
 	};
-	bool adjust_managed_pages;
+	bool adjust_managed_page_count;
 	int (*migratepage)(struct compat_dev_info *dev_info,
 			   struct page *newpage, struct page *page,
 			   enum migrate_mode mode);
@@ -34,7 +34,7 @@ static_assert(offsetof(struct compat_dev_info, pages) ==
 static inline void compat_adjust(struct compat_dev_info *dev_info,
 				 struct page *page, long n)
 {
-	if (dev_info->adjust_managed_pages)
+	if (dev_info->adjust_managed_page_count)
 		adjust_managed_page_count(page, n);
 }
 
@@ -75,7 +75,7 @@ static int compat_migratepage(struct balloon_dev_info *core,
 static inline void compat_devinfo_init(struct compat_dev_info *dev_info)
 {
 	balloon_devinfo_init(&dev_info->core);
-	dev_info->adjust_managed_pages = false;
+	dev_info->adjust_managed_page_count = false;
 #ifdef CONFIG_BALLOON_COMPACTION
 	dev_info->core.migratepage = compat_migratepage;
 #endif
@@ -98,15 +98,6 @@ static inline size_t compat_list_enqueue(struct compat_dev_info *dev_info,
 	return balloon_page_list_enqueue(&dev_info->core, pages);
 }
 
-static inline struct page *compat_dequeue(struct compat_dev_info *dev_info)
-{
-	struct page *page = balloon_page_dequeue(&dev_info->core);
-
-	if (page)
-		compat_adjust(dev_info, page, 1);
-	return page;
-}
-
 static inline size_t compat_list_dequeue(struct compat_dev_info *dev_info,
 					 struct list_head *pages, size_t n)
 {
@@ -118,10 +109,21 @@ static inline size_t compat_list_dequeue(struct compat_dev_info *dev_info,
 	return n_done;
 }
 
-static inline void compat_wait_isolated(struct compat_dev_info *dev_info)
+/* A single page the same way: there, balloon_page_dequeue() has a BUG(). */
+static inline struct page *compat_dequeue(struct compat_dev_info *dev_info)
 {
-	while (READ_ONCE(dev_info->isolated_pages))
-		msleep(1);
+	LIST_HEAD(pages);
+
+	compat_list_dequeue(dev_info, &pages, 1);
+	return list_first_entry_or_null(&pages, struct page, lru);
+}
+
+static inline bool compat_wait_isolated(struct compat_dev_info *dev_info, long timeout)
+{
+	while (list_empty(&dev_info->pages) && READ_ONCE(dev_info->isolated_pages) &&
+	       timeout-- > 0)
+		schedule_timeout_uninterruptible(1);
+	return !list_empty(&dev_info->pages);
 }
 
 #define balloon_dev_info		compat_dev_info
@@ -131,8 +133,5 @@ static inline void compat_wait_isolated(struct compat_dev_info *dev_info)
 #define balloon_page_dequeue		compat_dequeue
 #define balloon_page_list_dequeue	compat_list_dequeue
 #define balloon_wait_isolated		compat_wait_isolated
-
-/* The module has its own. */
-#undef pr_fmt
 
 #endif /* _COMPAT_H */

@@ -10,6 +10,7 @@
  *   BALLOON_SECONDS	duration of each churn test, 5 by default
  *   TEST_BALLOON_KO	file of the module, if modprobe cannot find it
  */
+#define __SANE_USERSPACE_TYPES__ /* __u64 is unsigned long long */
 #include "../kselftest_harness.h"
 
 #include <fcntl.h>
