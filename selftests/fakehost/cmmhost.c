@@ -19,6 +19,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/balloon_compaction.h>
+#include <linux/delay.h>
 #include <linux/hash.h>
 #include <linux/kernel.h>
 #include <linux/mm.h>
@@ -43,10 +44,14 @@ extern unsigned long CMO_PageSize;
  */
 enum { ACTIVE, LOANED, KEPT, LOANED_TO_UNDO, ACTIVE_TO_UNDO };
 
-/* The size of a frame, and of the balloon that the host wants. */
-static unsigned long frame_size = 4096, target_kb;
+/*
+ * The size of a frame, the size of the balloon that the host wants, and how long a
+ * migration takes at least, in microseconds.
+ */
+static unsigned long frame_size = 4096, target_kb, migration_us;
 module_param(frame_size, ulong, 0444);
 module_param(target_kb, ulong, 0644);
+module_param(migration_us, ulong, 0644);
 
 /*
  * One of so many frames of a kind is refused, by chance, unless the number is 0: of
@@ -293,6 +298,8 @@ static int our_migratepage(struct balloon_dev_info *balloon, struct page *new_pa
 	if (WARN_ON(!migration))
 		return -EAGAIN;
 
+	if (migration_us)
+		usleep_range(migration_us, 2 * migration_us);
 	ret = driver_migratepage(balloon, new_page, old_page, mode);
 
 	spin_lock(&host_lock);

@@ -51,6 +51,14 @@ booted() {
 	run -1 "$scripts/tabulate" .
 }
 
+@test "the unpatched kernel shows the bug in one of several ways" {
+	booted unpatched crash "  page 7 was lost"
+	sed -i 's/"fail"/"splat|crash"/' unpatched/cmm-churn/outcome.json
+	run -0 "$scripts/tabulate" .
+	sed -i 's/"splat|crash"/"splat|cras"/' unpatched/cmm-churn/outcome.json
+	run -1 "$scripts/tabulate" .
+}
+
 @test "the unpatched kernel passes and should have failed" {
 	booted patched pass
 	booted unpatched pass
