@@ -231,7 +231,7 @@ static unsigned long page_state(struct fixture *f, struct page *page)
 	       (private == (unsigned long)&f->a.info ? IN_A : 0) |
 	       (private == (unsigned long)&f->b.info ? IN_B : 0) |
 	       (PageOffline(page) ? OFFLINE : 0) |
-	       (__PageMovable(page) && page_movable_ops(page) ? MOVABLE : 0) |
+	       (__PageMovable(page) ? MOVABLE : 0) |
 	       (PageIsolated(page) ? ISOLATED : 0);
 }
 
