@@ -12,8 +12,8 @@ import sys
 import tomllib
 
 DIRECTORY = pathlib.Path(__file__).resolve().parent.parent / "selftests/scenarios"
-KEYS = {"append", "build", "churn", "cpu", "environment", "kept_pages", "kunit", "like", "limit",
-        "maximum", "may_print", "may_skip", "minimum", "must_print", "qemu", "queues", "restart",
+KEYS = {"accelerator", "append", "build", "churn", "cpu", "environment", "kept_pages", "kunit",
+        "like", "limit", "maximum", "may_print", "may_skip", "minimum", "must_print", "qemu", "queues", "restart",
         "tests", "unpatched", "workloads"}
 
 
