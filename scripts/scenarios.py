@@ -13,8 +13,8 @@ import tomllib
 
 DIRECTORY = pathlib.Path(__file__).resolve().parent.parent / "selftests/scenarios"
 KEYS = {"accelerator", "append", "build", "churn", "cpu", "environment", "kept_pages", "kunit",
-        "like", "limit", "maximum", "may_print", "may_skip", "minimum", "must_print", "qemu", "queues", "restart",
-        "tests", "unpatched", "workloads"}
+        "like", "limit", "maximum", "may_print", "may_skip", "minimum", "must_print", "qemu",
+        "queues", "restart", "tests", "unpatched", "workloads"}
 
 
 class Unusable(Exception):
