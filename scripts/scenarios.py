@@ -12,9 +12,9 @@ import sys
 import tomllib
 
 DIRECTORY = pathlib.Path(__file__).resolve().parent.parent / "selftests/scenarios"
-KEYS = {"append", "build", "churn", "cpu", "environment", "kept_pages", "kunit", "ledger", "like",
-        "limit", "managed", "maximum", "may_print", "may_skip", "minimum", "must_print", "qemu",
-        "queues", "restart", "tests", "unpatched", "workloads"}
+KEYS = {"accelerator", "append", "build", "churn", "cpu", "environment", "kept_pages", "kunit",
+        "ledger", "like", "limit", "managed", "maximum", "may_print", "may_skip", "minimum",
+        "must_print", "qemu", "queues", "restart", "tests", "unpatched", "workloads"}
 
 
 class Unusable(Exception):
