@@ -144,6 +144,40 @@ read_build() {
 	die "kconfig-fragments/builds has no build called $1"
 }
 
+# boot_all JOBS [OPTION]...: boots what it reads, lines of a scenario, a kernel, an
+# initramfs and a run directory, so many at a time. When one has ended, it calls the
+# caller's function booted with the directory, the status and the seconds. What boot
+# prints goes to a file beside the directory, and is shown if there is one at a time.
+# The guests are children of this shell itself, which they do not outlive.
+boot_all() {
+	local jobs=$1 scenario kernel initramfs dir out
+	local -A directory_of=() start_of=()
+	shift
+	while read -r scenario kernel initramfs dir; do
+		[ ${#directory_of[@]} -lt "$jobs" ] || wait_for_boot
+		if [ "$jobs" -eq 1 ]; then
+			exec {out}> >(tee -- "$dir.log")
+		else
+			exec {out}>"$dir.log"
+		fi
+		"$scripts/boot" --scenario "$scenario" --kernel "$kernel" \
+			--initramfs "$initramfs" --run-dir "$dir" "$@" >&"$out" &
+		exec {out}>&-
+		directory_of[$!]=$dir start_of[$!]=$SECONDS
+	done
+	while [ ${#directory_of[@]} -gt 0 ]; do
+		wait_for_boot
+	done
+}
+
+# wait_for_boot: until one of those that boot_all has started ends
+wait_for_boot() {
+	local pid status=0
+	wait -n -p pid "${!directory_of[@]}" || status=$?
+	booted "${directory_of[$pid]}" "$status" $((SECONDS - start_of[$pid]))
+	unset "directory_of[$pid]"
+}
+
 # Git, whatever the user's configuration says about line ends, hooks and
 # signatures.
 plain_git() {
