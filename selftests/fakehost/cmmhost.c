@@ -18,7 +18,7 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
-#include <linux/balloon_compaction.h>
+#include "balloon.h"
 #include <linux/delay.h>
 #include <linux/hash.h>
 #include <linux/kernel.h>
@@ -277,7 +277,7 @@ static long our_hcall(unsigned long opcode, unsigned long flags, unsigned long a
 	return status;
 }
 
-#ifdef CONFIG_BALLOON_COMPACTION
+#ifdef BALLOON_PAGES_MIGRATE
 static int our_migratepage(struct balloon_dev_info *balloon, struct page *new_page,
 			   struct page *old_page, enum migrate_mode mode)
 {
