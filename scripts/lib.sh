@@ -229,15 +229,15 @@ locate_series() {
 	tip=$("$scripts/apply-series" --series "$SERIES" "$repository" "$base")
 }
 
-# places NAME...: those of the series in SERIES, of what it stands on, and of the root
-# that have the file, the nearest first
+# places NAME: the files of that name of the series in SERIES, of what it stands on,
+# and of the root, the nearest first
 places() {
 	local i
 	read_stack "${SERIES:-$top}"
 	for ((i = ${#stack[@]} - 1; i >= 0; i--)); do
 		[ ! -e "${stack[i]}/$1" ] || printf '%s\n' "${stack[i]}/$1"
 	done
-	[ ! -e "$top/$1" ] || printf '%s\n' "$top/$1"
+	[[ ${stack[0]} = "$top" || ! -e $top/$1 ]] || printf '%s\n' "$top/$1"
 }
 
 # touched PATHSPEC...: the files that the series touches and the tree has

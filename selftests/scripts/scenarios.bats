@@ -25,7 +25,7 @@ setup() {
 
 @test "a scenario that is not there" {
 	run -1 "$list" three
-	[[ $output = *"no scenario called three, but one"* ]]
+	[[ $output = *"unknown scenario 'three'; available: one"* ]]
 }
 
 @test "a key that is misspelt" {
