@@ -18,13 +18,12 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
-#include "balloon.h"
+#include "names.h"
 #include <linux/delay.h>
 #include <linux/hash.h>
 #include <linux/kernel.h>
 #include <linux/mm.h>
 #include <linux/module.h>
-#include <linux/prandom.h>
 #include <linux/reboot.h>
 #include <linux/vmalloc.h>
 
@@ -168,7 +167,7 @@ static bool refuses(struct kind *kind)
 {
 	if (!kind->refuse)
 		return false;
-	kind->chance = next_pseudo_random32(kind->chance);
+	kind->chance = next_chance(kind->chance);
 	if (reciprocal_scale(kind->chance, kind->refuse))
 		return false;
 	kind->refused++;

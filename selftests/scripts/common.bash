@@ -20,7 +20,9 @@ make_clone_and_series() {
 	export GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@localhost
 	git init --quiet "$clone"
 	seq 20 >"$clone/file"
-	git -C "$clone" add file
+	mkdir "$clone/lib"
+	: >"$clone/lib/old"
+	git -C "$clone" add file lib
 	git -C "$clone" commit --quiet --message=base
 	git -C "$clone" tag v0.1
 	sed -i 's/^10$/ten/' "$clone/file"

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* The balloon core, which has one of two names. */
-#ifndef FAKEHOST_BALLOON_H
-#define FAKEHOST_BALLOON_H
+/* What not every kernel has, or has under this name. */
+#ifndef FAKEHOST_NAMES_H
+#define FAKEHOST_NAMES_H
+
+#include <linux/types.h>
 
 #if __has_include(<linux/balloon.h>)
 #include <linux/balloon.h>
@@ -12,5 +14,10 @@
 #if defined(CONFIG_BALLOON_MIGRATION) || defined(CONFIG_BALLOON_COMPACTION)
 #define BALLOON_PAGES_MIGRATE
 #endif
+
+static inline u32 next_chance(u32 chance)
+{
+	return chance * 1664525 + 1013904223;
+}
 
 #endif
