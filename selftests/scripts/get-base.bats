@@ -76,6 +76,7 @@ tarball() {
 }
 
 @test "garbage instead of a tarball" {
+	# shellcheck disable=SC2016 # the other shell expands this
 	run -1 bash -c 'head -c 4096 /dev/zero | tr "\0" x | "$scripts/import-tar" a "0 +0000" 2>&1 >/dev/null'
 	[[ $output = "import-tar: standard input is no tarball: "* ]]
 }

@@ -49,6 +49,7 @@ in_lib() {
 @test "a cache that cannot be used stops the program" {
 	make_clone_and_series
 	: >"$BATS_TEST_TMPDIR/plain"
+	# shellcheck disable=SC2030,SC2031 # each test has its own
 	export XDG_CACHE_HOME=$BATS_TEST_TMPDIR/plain/cache
 	run -1 "$scripts/apply-series" --series "$series" "$clone" v0.1
 	[[ $output = *"cannot create the cache directory"* ]]
@@ -60,11 +61,13 @@ in_lib() {
 }
 
 @test "an error in a command substitution is one" {
+	# shellcheck disable=SC2016 # the other shell expands this
 	run -1 in_lib 'found=$(false; echo found); echo "$found"'
 	[ -z "$output" ]
 }
 
 @test "runs: a directory each, and the old ones go that nobody holds" {
+	# shellcheck disable=SC2031 # each test has its own
 	runs=$XDG_CACHE_HOME/balloon-series/runs
 	mkdir -p "$runs"
 	for i in {01..24}; do
@@ -91,6 +94,7 @@ in_lib() {
 	for tool in dirname awk date mkdir mktemp; do
 		ln -s "$(command -v "$tool")" "$BATS_TEST_TMPDIR/bin"
 	done
+	# shellcheck disable=SC2016 # the other shell expands this
 	PATH=$BATS_TEST_TMPDIR/bin run -1 "$(command -v bash)" -c \
 		'set -euo pipefail; . "$scripts/lib.sh"; lock "$BATS_TEST_TMPDIR/lock" it'
 	[[ $output = *"flock is missing: it is in the package util-linux"* ]]
@@ -107,6 +111,24 @@ in_lib() {
 	printf 'run\t%s\tsomething\n' no-such-tool gcc:no/such/header.h >>"$BATS_TEST_TMPDIR/copy/scripts/packages"
 	run -1 "$BATS_TEST_TMPDIR/copy/scripts/install-packages" --no-install run
 	[[ $output = *"packages are missing: "*something* ]]
+}
+
+@test "run: python3 is installed before it is called" {
+	mkdir "$BATS_TEST_TMPDIR/bin" "$BATS_TEST_TMPDIR/copy"
+	ln -s /usr/bin/* "$BATS_TEST_TMPDIR/bin"
+	rm -f "$BATS_TEST_TMPDIR"/bin/python*
+	cp -r -- "$scripts" "$scripts/../BASE" "$BATS_TEST_TMPDIR/copy"
+	printf '%s\n' '#!/bin/sh' 'echo "asked for $*"' 'exit 1' \
+		>"$BATS_TEST_TMPDIR/copy/scripts/install-packages"
+	PATH=$BATS_TEST_TMPDIR/bin run -1 "$BATS_TEST_TMPDIR/copy/scripts/run" --no-install
+	[[ $output = *"asked for --no-install run"* ]]
+}
+
+@test "a Python without tomllib" {
+	mkdir "$BATS_TEST_TMPDIR/python"
+	echo 'raise ModuleNotFoundError' >"$BATS_TEST_TMPDIR/python/tomllib.py"
+	PYTHONPATH=$BATS_TEST_TMPDIR/python run -1 "$scripts/scenarios.py"
+	[ "$output" = "scenarios: Python 3.11 or newer is needed to read selftests/scenarios/" ]
 }
 
 @test "run: options that exclude each other" {

@@ -7,6 +7,7 @@ setup() {
 	# shellcheck source=common.bash
 	. "$BATS_TEST_DIRNAME/common.bash"
 	make_clone_and_series
+	write_base "$series" "COMMIT=$(git -C "$clone" rev-parse v0.1)"
 	export LINUX=$clone
 }
 
@@ -83,7 +84,7 @@ located() {
 	# shellcheck disable=SC2016 # it must not be expanded
 	echo 'TAG=$(touch '"$BATS_TEST_TMPDIR/touched"')' >>"$series/BASE"
 	run -1 "$scripts/get-base" --series "$series"
-	[[ $output = *"line 4 of $series/BASE is not NAME=VALUE"* ]]
+	[[ $output = *"line 5 of $series/BASE is not NAME=VALUE"* ]]
 	[ ! -e "$BATS_TEST_TMPDIR/touched" ]
 }
 
