@@ -252,6 +252,8 @@ touched() {
 lock_tree() {
 	mkdir -p -- "$tree"
 	lock "$tree/lock" "the kernel tree $tree"
+	# What has this name in the cache is ours, also if it was made before there were marks.
+	[ ! -e "$tree/linux" ] || : >>"$tree/linux.made-by-checkout-tree"
 }
 
 # read_build NAME: sets arch, targets and fragments as kconfig-fragments/builds has
