@@ -3,6 +3,9 @@
 
 # Series in directories, one on another, in a repository that is made up.
 
+# Each test has variables of its own.
+# shellcheck disable=SC2030,SC2031
+
 setup() {
 	# shellcheck source=common.bash
 	. "$BATS_TEST_DIRNAME/common.bash"
@@ -160,7 +163,6 @@ print(json.dumps({\"scenario\": scenarios.read(\"one\", series, \"--below\" in a
 	}
 	sed -i '1i #!/bin/bash' "$copy"/scripts/{install-packages,build-guest,boot,judge}
 	run -0 "$copy/scripts/run" --series "$second" --both "$@"
-	# shellcheck disable=SC2031 # each test has its own
 	[[ $output = *"verdict             pass" ]]
 }
 
