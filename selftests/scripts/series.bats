@@ -3,6 +3,9 @@
 
 # Series in directories, one on another, in a repository that is made up.
 
+# Each test has variables of its own.
+# shellcheck disable=SC2030,SC2031
+
 setup() {
 	# shellcheck source=common.bash
 	. "$BATS_TEST_DIRNAME/common.bash"
@@ -136,4 +139,51 @@ located() {
 	[ "$(realpath "${lines[1]}")" = "$(realpath "$scripts/../kconfig-fragments/balloon.config")" ]
 	[ "${lines[2]}" = mm/a.o ]
 	[ "${lines[3]}" = x86_64 ]
+}
+
+# run_both OPTION...: scripts/run for the series second/, where nothing is built or booted
+run_both() {
+	copy=$BATS_TEST_TMPDIR/copy
+	mkdir -p "$copy/selftests/scenarios"
+	cp -r -- "$scripts" "$scripts/../kconfig-fragments" "$scripts/../BASE" "$copy"
+	printf '%s\n' 'build = "pc"' 'tests = ["a"]' >"$copy/selftests/scenarios/one.toml"
+	printf '%s\n' '[one.unpatched]' 'verdict = "crash"' >"$series/scenarios.toml"
+	echo 'exit 0' >"$copy/scripts/install-packages"
+	# shellcheck disable=SC2016 # the other shells expand these
+	{
+		printf '%s\n' 'mkdir -p "$3"; : >"$5"' 'cp "$2/file" "$3/vmlinux"' >"$copy/scripts/build-guest"
+		# What is seen depends on the kernel: on the words in its file.
+		printf '%s\n' 'mkdir -p "$8"' 'cp "$4" "$8/kernel"' \
+			'PYTHONPATH=${0%/*} python3 -B -c "import json, scenarios, sys
+arguments = sys.argv[1:]
+series = next(a[9:] for a in arguments if a.startswith(\"--series=\"))
+print(json.dumps({\"scenario\": scenarios.read(\"one\", series, \"--below\" in arguments)}))" "$@" >"$8/outcome.json"' \
+			>"$copy/scripts/boot"
+		printf '%s\n' 'grep -q ten "$1/kernel" && echo pass || echo crash' >"$copy/scripts/judge"
+	}
+	sed -i '1i #!/bin/bash' "$copy"/scripts/{install-packages,build-guest,boot,judge}
+	run -0 "$copy/scripts/run" --series "$second" --both "$@"
+	[[ $output = *"verdict             pass" ]]
+}
+
+@test "unpatched is the release below the stack" {
+	make_second
+	run_both
+	[[ $output = *"stands on           $series"* ]]
+	[[ $output =~ one\ +pass\ .*\ crash ]]
+}
+
+@test "unpatched is what the series stands on, on request" {
+	make_second
+	run_both --below
+	[[ $output =~ one\ +pass\ .*\ pass ]]
+}
+
+@test "two series at once" {
+	make_second
+	run_both
+	"$copy/scripts/run" --series "$second" >"$BATS_TEST_TMPDIR/a" 2>&1 &
+	run -0 "$copy/scripts/run" --series "$series"
+	wait $!
+	[ "$(tail -n 1 "$BATS_TEST_TMPDIR/a")" = "verdict             pass" ]
 }
