@@ -8,6 +8,7 @@ setup() {
 	# shellcheck source=common.bash
 	. "$BATS_TEST_DIRNAME/common.bash"
 	make_clone_and_series
+	write_base "$series" REROLL=2
 	mkdir "$clone/scripts"
 	cp "${KUNIT_TREE:?is not set}/scripts/get_maintainer.pl" "$clone/scripts"
 	cat >"$clone/MAINTAINERS" <<-'END'
@@ -30,7 +31,7 @@ setup() {
 	seq 20 >"$clone/letters"
 	git -C "$clone" add .
 	git -C "$clone" commit --quiet --message='more of the base'
-	git -C "$clone" tag --force v6.16 >/dev/null
+	git -C "$clone" tag --force v0.1 >/dev/null
 	sed -i 's/^10$/ten/' "$clone/file"
 	git -C "$clone" commit --quiet --all \
 		--message='numbers: a subject that git has to fold because it is much longer than a line'
@@ -38,11 +39,11 @@ setup() {
 	git -C "$clone" commit --quiet --all --message='letters: spell one'
 	rm -r "$series/patches" "$series/series"
 	git -C "$clone" format-patch --quiet --cover-letter -v 2 --zero-commit --no-signature \
-		-o "$series/patches" v6.16
+		-o "$series/patches" v0.1
 	(cd "$series/patches" && for patch in v2-*; do mv "$patch" "${patch#v2-}"; done)
 	mv "$series/patches/0000-cover-letter.patch" "$series/cover-letter.txt"
 	ls "$series/patches" >"$series/series"
-	git -C "$clone" reset --quiet --hard v6.16
+	git -C "$clone" reset --quiet --hard v0.1
 	export LINUX=$clone
 	mails=$BATS_TEST_TMPDIR/mails
 }
@@ -109,12 +110,10 @@ refuses() {
 }
 
 @test "a directory to write to is needed" {
-	run -1 "$scripts/make-mail" --series "$series"
-	[[ $output = *"takes one directory"* ]]
+	run -2 "$scripts/make-mail" --series "$series"
+	[[ $output = *"usage: "* ]]
 	run -1 "$scripts/make-mail" --sereis "$series"
-	[[ $output = *"takes one directory"* ]]
-	run -1 "$scripts/make-mail" --series
-	[[ $output = *"--series needs a value"* ]]
+	[[ $output = *"there is no option --sereis"* ]]
 }
 
 @test "a series without a cover letter" {
@@ -135,14 +134,14 @@ refuses() {
 @test "a patch of files that nobody maintains" {
 	sed -i 's/^F:.*letters$/F:	words/' "$clone/MAINTAINERS"
 	git -C "$clone" commit --quiet --all --message='nobody for letters'
-	git -C "$clone" tag --force v6.16 >/dev/null
+	git -C "$clone" tag --force v0.1 >/dev/null
 	refuses "MAINTAINERS names nobody for 0002-letters-spell-one.patch"
 }
 
 @test "a tree without get_maintainer.pl" {
 	git -C "$clone" rm --quiet scripts/get_maintainer.pl
 	git -C "$clone" commit --quiet --message='no script'
-	git -C "$clone" tag --force v6.16 >/dev/null
+	git -C "$clone" tag --force v0.1 >/dev/null
 	refuses "has no scripts/get_maintainer.pl"
 }
 
