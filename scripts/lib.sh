@@ -324,16 +324,24 @@ cross() {
 	esac
 }
 
+# python_of TOOL: the interpreter that has the modules of a tool written in Python,
+# which need not be the first python3 of the PATH
+python_of() {
+	sed -n -e '1s/^#! *//p' -- "$(command -v -- "$1")"
+}
+
 # kernel_make ARCH SOURCE OUTPUT ARGUMENT...
-# Fixed names and dates let ccache serve every tree, and an empty LOCALVERSION
-# keeps the commit out of the release, which would rebuild what a checkout did
-# not touch.
+# The compiler is gcc, or the clang that CLANG= names, such as clang-19. Fixed names and
+# dates let ccache serve every tree, and an empty LOCALVERSION keeps the commit out of the
+# release, which would rebuild what a checkout did not touch.
 kernel_make() {
-	local arch=$1 source=$2 output=$3 prefix
+	local arch=$1 source=$2 output=$3 prefix toolchain
 	shift 3
 	prefix=$(cross "$arch")
-	make -C "$source" O="$output" ARCH="$arch" CROSS_COMPILE="$prefix" \
-		CC="ccache ${prefix}gcc" HOSTCC="ccache gcc" LOCALVERSION= \
+	toolchain=(CROSS_COMPILE="$prefix" CC="ccache ${prefix}gcc")
+	[ -z "${CLANG:-}" ] || toolchain=(LLVM="${CLANG#clang}" CC="ccache $CLANG")
+	make -C "$source" O="$output" ARCH="$arch" "${toolchain[@]}" \
+		HOSTCC="ccache gcc" LOCALVERSION= \
 		KBUILD_BUILD_TIMESTAMP=1970-01-01 KBUILD_BUILD_USER=series \
 		KBUILD_BUILD_HOST=balloon --no-print-directory -j"$(nproc)" "$@"
 }
