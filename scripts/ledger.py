@@ -117,6 +117,9 @@ class Reader(threading.Thread):
 
 
 def main():
+    if sys.argv[1:] == ["--help"]:
+        print(__doc__.rstrip())
+        return
     if len(sys.argv) != 1:
         sys.exit(__doc__)
     ledger = Ledger()

@@ -2,6 +2,9 @@
 # shellcheck shell=bash
 # What the shell scripts share. To be sourced.
 
+# An error inside $(...) is one.
+shopt -s inherit_errexit
+
 top=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck disable=SC2034 # used by the scripts that source this file
 readonly top scripts=$top/scripts
@@ -33,31 +36,68 @@ step() {
 	say "== $what: $((SECONDS - start)) s"
 }
 
-# The cache survives between runs, and runs may share it.
-cache_dir() {
-	local dir=${XDG_CACHE_HOME:-${HOME:?is not set}/.cache}/balloon-series
-
-	dir=$(realpath --canonicalize-missing -- "$dir")
-	[[ $dir != *[[:space:]:]* ]] || die "the kernel cannot be built in $dir" \
-		"set XDG_CACHE_HOME to a directory without blanks and colons in its name"
-	mkdir -p -- "$dir" || die "cannot create the cache directory $dir" \
-		"set XDG_CACHE_HOME to a directory that can be written"
-	printf '%s\n' "$dir"
+# usage: the header comment of the program, which every program has
+usage() {
+	sed -n -e '1,/^# SPDX/d' -e '/^#/!q' -e 's/^# \{0,1\}//p' -- "$0"
 }
 
-# new_run_dir: makes a directory for a run, and removes those of old runs
+# arguments MINIMUM MAXIMUM ARGUMENT...: sets series to the value of --series DIR, by
+# default the root, and args to the other arguments, of which there have to be so many.
+# shellcheck disable=SC2034 # used by the scripts that source this file
+arguments() {
+	local minimum=$1 maximum=$2
+	shift 2
+	series=$top args=()
+	while [ $# -gt 0 ]; do
+		case $1 in
+		--series)
+			[ -n "${2:-}" ] || die "--series needs a value"
+			series=$2
+			shift
+			;;
+		-*) die "there is no option $1" "see ${0##*/} --help" ;;
+		*) args+=("$1") ;;
+		esac
+		shift
+	done
+	[[ ${#args[@]} -ge $minimum && ${#args[@]} -le $maximum ]] || {
+		usage >&2
+		exit 2
+	}
+}
+
+# use_cache: sets cache to the directory that survives between runs, which may share it
+use_cache() {
+	[ -z "${cache:-}" ] || return 0
+	cache=$(realpath --canonicalize-missing -- \
+		"${XDG_CACHE_HOME:-${HOME:?is not set}/.cache}/balloon-series")
+	[[ $cache != *[[:space:]:]* ]] || die "the kernel cannot be built in $cache" \
+		"set XDG_CACHE_HOME to a directory without blanks and colons in its name"
+	[[ -d $cache && -w $cache ]] || mkdir -p -- "$cache" ||
+		die "cannot create the cache directory $cache" \
+			"set XDG_CACHE_HOME to a directory that can be written"
+}
+
+# new_run_dir: makes a directory for a run, which this shell and its children hold, and
+# removes those of old runs that nobody holds. Sets run_dir.
 new_run_dir() {
-	local runs dir
-	runs=$(cache_dir)/runs
-	dir=$runs/$(date +%Y%m%d-%H%M%S)-$$
-	mkdir -p -- "$dir"
+	local old
+	use_cache
+	need flock
+	mkdir -p -- "$cache/runs"
+	run_dir=$(mktemp -d -- "$cache/runs/$(date +%Y%m%d-%H%M%S)-XXXXXX")
+	exec 8>"$run_dir/lock"
+	flock 8
 	# Their names are in the order of time.
-	(cd -- "$runs" && printf '%s\n' * | sort -r | tail -n +21 | xargs -r rm -rf --)
-	printf '%s\n' "$dir"
+	find "$cache/runs" -mindepth 1 -maxdepth 1 -type d | sort -r | tail -n +21 |
+		while read -r old; do
+			(flock --nonblock 7 && rm -rf -- "$old") 7>"$old/lock" || true
+		done
 }
 
 # lock FILE WHAT: until unlock, or the end of this shell and what it started
 lock() {
+	need flock
 	exec 9>"$1"
 	flock --nonblock 9 && return
 	say "waiting for another run that uses $2"
@@ -98,22 +138,106 @@ read_series() {
 	sed -e 's/#.*//' -e 's/[[:space:]]*$//' -e '/^$/d' -- "$1/series"
 }
 
-# locate_base DIRECTORY: obtains the base of a series. Sets the repository, the
-# commit base, what it is, and the directory tree, where it is checked out and
-# built.
+# What BASE can say: ON names another series, all from VERSION on describe a release.
+readonly base_keys=(REROLL ON VERSION TAG COMMIT RELEASED PACKAGE PACKAGE_VERSION
+	PACKAGE_FILE PACKAGE_SHA256 TARBALL_URL TARBALL_SHA256 GIT_URL)
+
+# read_base DIRECTORY: sets what BASE says there, and what it does not say to nothing
+read_base() {
+	local file=$1/BASE line key number=0
+	[ -r "$file" ] || die "$1 holds no series: there is no BASE"
+	for key in "${base_keys[@]}"; do
+		printf -v "$key" ''
+	done
+	while read -r line || [ -n "$line" ]; do
+		number=$((number + 1))
+		[[ -n $line && $line != \#* ]] || continue
+		[[ $line =~ ^([A-Z0-9_]+)=([A-Za-z0-9_.,:/~+-]*)$ ]] ||
+			die "line $number of $file is not NAME=VALUE: $line" "BASE is not a script"
+		key=${BASH_REMATCH[1]}
+		[[ " ${base_keys[*]} " = *" $key "* ]] ||
+			die "line $number of $file has the unknown name $key" \
+				"known names: ${base_keys[*]}"
+		printf -v "$key" %s "${BASH_REMATCH[2]}"
+	done <"$file"
+	[ -n "$ON" ] || for key in VERSION TAG RELEASED; do
+		[ -n "${!key}" ] || die "$file does not say $key" \
+			"name a release, or another series with ON=DIRECTORY"
+	done
+}
+
+# read_stack DIRECTORY: sets stack to the series that this one stands on, the lowest
+# first, and this one, and what BASE says about the release below all of them
+read_stack() {
+	local dir reroll
+	dir=$(realpath -- "$1")
+	read_base "$dir"
+	reroll=$REROLL stack=("$dir")
+	while [ -n "$ON" ]; do
+		dir=$(realpath --canonicalize-missing -- "$dir/$ON")
+		[[ " ${stack[*]} " != *" $dir "* ]] || die "$1 stands on itself: ${stack[*]}"
+		stack=("$dir" "${stack[@]}")
+		read_base "$dir"
+	done
+	REROLL=$reroll
+}
+
+# stand: sets base to the commit of the repository that the series stands on, from the
+# release below the stack
+stand() {
+	local dir
+	base=$release
+	for dir in "${stack[@]:0:${#stack[@]}-1}"; do
+		base=$("$scripts/apply-series" --series "$dir" "$repository" "$base")
+	done
+}
+
+# find_release: sets release to the commit of the release in the repository of a user,
+# which has its tag, or what get-base made of it.
+find_release() {
+	release=$(git -C "$repository" rev-parse --verify --quiet "$TAG^{commit}") ||
+		release=$(git -C "$repository" for-each-ref --format='%(objectname) %(subject)' |
+			awk -v package="$PACKAGE $PACKAGE_VERSION " -v tarball="${TARBALL_URL##*/} " '
+				{ subject = substr($0, index($0, " ") + 1) }
+				index(subject, package) == 1 || index(subject, tarball) == 1 {
+					if (!found++) print $1 }')
+	[ -n "$release" ] || die "$repository does not have $TAG" \
+		"fetch it there, or what scripts/get-base obtains"
+}
+
+# locate_base DIRECTORY: obtains what a series stands on. Sets the repository, the
+# commit release, what it is, the commit base, which is another one if the series
+# stands on a series, and the directory tree, where it is checked out and built. Each
+# series has a tree of its own.
 # shellcheck disable=SC2034 # used by the scripts that source this file
 locate_base() {
 	local found
-	found=$("$scripts/get-base" "$1")
-	{ read -r repository; read -r base; read -r base_name; } <<<"$found"
-	tree=$(cache_dir)/trees/$(printf '%s %s' "$repository" "$base" | sha256sum | cut -c 1-12)
+	read_stack "$1"
+	export SERIES=${stack[-1]}
+	use_cache
+	found=$("$scripts/get-base" --series "$SERIES")
+	{ read -r repository; read -r release; read -r base_name; } <<<"$found"
+	stand
+	tree=$cache/trees/$(printf '%s %s%s' "$repository" "$release" "${SERIES#"$top"}" |
+		sha256sum | cut -c 1-12)
 }
 
 # locate_series DIRECTORY: also applies the series. Sets the commit tip.
 # shellcheck disable=SC2034 # used by the scripts that source this file
 locate_series() {
 	locate_base "$1"
-	tip=$("$scripts/apply-series" "$repository" "$base" "$1")
+	tip=$("$scripts/apply-series" --series "$SERIES" "$repository" "$base")
+}
+
+# places NAME: the files of that name of the series in SERIES, of what it stands on,
+# and of the root, the nearest first
+places() {
+	local i
+	read_stack "${SERIES:-$top}"
+	for ((i = ${#stack[@]} - 1; i >= 0; i--)); do
+		[ ! -e "${stack[i]}/$1" ] || printf '%s\n' "${stack[i]}/$1"
+	done
+	[[ ${stack[0]} = "$top" || ! -e $top/$1 ]] || printf '%s\n' "$top/$1"
 }
 
 # touched PATHSPEC...: the files that the series touches and the tree has
@@ -128,20 +252,57 @@ touched() {
 lock_tree() {
 	mkdir -p -- "$tree"
 	lock "$tree/lock" "the kernel tree $tree"
+	# What has this name in the cache is ours, also if it was made before there were marks.
+	[ ! -e "$tree/linux" ] || : >>"$tree/linux.made-by-checkout-tree"
 }
 
-# read_build NAME: sets arch, targets and fragments as kconfig-fragments/builds
-# has them.
+# read_build NAME: sets arch, targets and fragments as kconfig-fragments/builds has
+# them, that of the series before the shared one.
 # shellcheck disable=SC2034 # used by the scripts that source this file
 read_build() {
 	local name found
+	found=$(places kconfig-fragments/builds | xargs -d '\n' cat --)
 	while read -r name arch targets fragments; do
 		[ "$name" = "$1" ] || continue
 		IFS=, read -r -a targets <<<"$targets"
 		read -r -a fragments <<<"$fragments"
 		return
-	done <"$top/kconfig-fragments/builds"
+	done <<<"$found"
 	die "kconfig-fragments/builds has no build called $1"
+}
+
+# boot_all JOBS [OPTION]...: boots what it reads, lines of a scenario, a kernel, an
+# initramfs and a run directory, so many at a time. When one has ended, it calls the
+# caller's function booted with the directory, the status and the seconds. What boot
+# prints goes to a file beside the directory, and is shown if there is one at a time.
+# The guests are children of this shell itself, which they do not outlive.
+boot_all() {
+	local jobs=$1 scenario kernel initramfs dir out
+	local -A directory_of=() start_of=()
+	shift
+	while read -r scenario kernel initramfs dir; do
+		[ ${#directory_of[@]} -lt "$jobs" ] || wait_for_boot
+		if [ "$jobs" -eq 1 ]; then
+			exec {out}> >(tee -- "$dir.log")
+		else
+			exec {out}>"$dir.log"
+		fi
+		"$scripts/boot" --scenario "$scenario" --kernel "$kernel" \
+			--initramfs "$initramfs" --run-dir "$dir" "$@" >&"$out" &
+		exec {out}>&-
+		directory_of[$!]=$dir start_of[$!]=$SECONDS
+	done
+	while [ ${#directory_of[@]} -gt 0 ]; do
+		wait_for_boot
+	done
+}
+
+# wait_for_boot: until one of those that boot_all has started ends
+wait_for_boot() {
+	local pid status=0
+	wait -n -p pid "${!directory_of[@]}" || status=$?
+	booted "${directory_of[$pid]}" "$status" $((SECONDS - start_of[$pid]))
+	unset "directory_of[$pid]"
 }
 
 # Git, whatever the user's configuration says about line ends, hooks and
@@ -176,3 +337,14 @@ kernel_make() {
 		KBUILD_BUILD_TIMESTAMP=1970-01-01 KBUILD_BUILD_USER=series \
 		KBUILD_BUILD_HOST=balloon --no-print-directory -j"$(nproc)" "$@"
 }
+
+[ "${1:-}" != --help ] || {
+	usage
+	exit
+}
+# A gate takes the directory of a series, by default the root.
+if [[ $0 = */gates/* ]]; then
+	arguments 0 1 "$@"
+	[ ${#args[@]} -eq 0 ] || series=${args[0]}
+	set -- "$(realpath -- "$series")"
+fi

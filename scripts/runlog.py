@@ -10,17 +10,23 @@ def read_text(run_dir, name):
     """A log's text: an absent log says nothing, and a console may say anything."""
     try:
         text = (pathlib.Path(run_dir) / name).read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ""
     return text.replace("\r", "")
 
 
+def read_json(run_dir, name):
+    """An object; what is none says nothing."""
+    try:
+        found = json.loads(read_text(run_dir, name) or "{}")
+    except (json.JSONDecodeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def read_outcome(run_dir):
     """How the run went as seen from outside the guest."""
-    try:
-        return json.loads(read_text(run_dir, "outcome.json"))
-    except json.JSONDecodeError:
-        return {}
+    return read_json(run_dir, "outcome.json")
 
 
 def read_figures(run_dir):

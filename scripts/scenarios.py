@@ -1,46 +1,161 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""usage: scenarios.py [NAME]...
+"""usage: scenarios.py [--series DIR] [--below] [--list KEY] [NAME]...
 
-Print a line for each of the scenarios, or of all in selftests/scenarios/: its
+Print a line for each of the scenarios, or of all that the series has use for: its
 name, the kernel of kconfig-fragments/builds that it boots, and whether it can run
-without the series, as yes or no.
+without the series, as yes or no. With --list, print the names that the series lists
+under that key instead: default, what scripts/run boots, or gate, what scripts/test
+does. All scenarios are checked, whichever are named.
+
+A scenario stands in selftests/scenarios/. What it says otherwise with one series
+stands in scenarios.toml of that series, as a table of that name; there, "scenarios"
+names those that the series has use for, if not all. What a series stands on is asked
+first. With --below, the unpatched kernel is what the series stands on, and it is the
+table "below" that says what is seen there: pass, if there is none.
 """
 
+import argparse
 import pathlib
+import re
 import sys
-import tomllib
 
-DIRECTORY = pathlib.Path(__file__).resolve().parent.parent / "selftests/scenarios"
-KEYS = {"accelerator", "append", "build", "churn", "cpu", "environment", "kept_pages", "kunit",
-        "ledger", "like", "limit", "managed", "maximum", "may_print", "may_skip", "minimum",
-        "must_print", "qemu", "queues", "restart", "tests", "unpatched", "workloads"}
+try:
+    import tomllib
+except ModuleNotFoundError:
+    sys.exit("scenarios: Python 3.11 or newer is needed to read selftests/scenarios/")
+
+TOP = pathlib.Path(__file__).resolve().parent.parent
+DIRECTORY = TOP / "selftests/scenarios"
+KEYS = {"accelerator", "append", "below", "build", "churn", "cpu", "environment", "kept_pages",
+        "kunit", "ledger", "like", "limit", "managed", "maximum", "may_print", "may_skip",
+        "minimum", "must_print", "patched", "qemu", "queues", "restart", "tests", "unpatched",
+        "workloads"}
+LISTS = {"default", "gate", "scenarios"}
+CHURN = {"low", "high", "memory", "cycles"}
 
 
 class Unusable(Exception):
     """A scenario is not there, or says what has no meaning."""
 
 
-def names():
+def load(path):
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise Unusable(f"{path.name} is not UTF-8") from None
+    except (tomllib.TOMLDecodeError, OSError) as error:
+        raise Unusable(f"{path.name}: {error}") from None
+
+
+def stack(series):
+    """The series and what it stands on, the lowest first."""
+    found = []
+    directory = pathlib.Path(series or TOP).resolve()
+    while directory not in found:
+        found.insert(0, directory)
+        try:
+            text = (directory / "BASE").read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            break
+        on = re.search(r"^ON=(\S+)$", text, re.M)
+        if not on:
+            break
+        directory = (directory / on[1]).resolve()
+    return found
+
+
+def overrides(series):
+    """What the series say in their scenarios.toml, the last of a stack over the others."""
+    found = {}
+    for directory in stack(series):
+        path = directory / "scenarios.toml"
+        for key, value in (load(path) if path.exists() else {}).items():
+            if not isinstance(value, list if key in LISTS else dict):
+                raise Unusable(f"{path}: {key} is neither a list of scenarios nor one of them")
+            found[key] = found.get(key, {}) | value if isinstance(value, dict) else value
+    return found
+
+
+def every_name():
     return sorted(path.stem for path in DIRECTORY.glob("*.toml"))
 
 
-def read(name):
-    """A scenario; each key that it does not have is taken from the one that it is like."""
-    if name not in names():
-        raise Unusable(f"there is no scenario called {name}, but {', '.join(names())}")
-    try:
-        scenario = tomllib.loads((DIRECTORY / f"{name}.toml").read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise Unusable(f"{name}.toml: {error}") from None
+def names(series=None):
+    """Those that the series has use for."""
+    said = overrides(series)
+    for name in {name for key in LISTS & set(said) for name in said[key]} | set(said) - LISTS:
+        if name not in every_name():
+            raise Unusable(f"scenarios.toml names the unknown scenario '{name}'")
+    return sorted(said.get("scenarios", every_name()))
+
+
+def builds(series):
+    found = set()
+    for directory in {*stack(series), TOP}:
+        path = directory / "kconfig-fragments/builds"
+        if path.exists():
+            found |= set(re.findall(r"^([^\s#]\S*)", path.read_text(encoding="utf-8"), re.M))
+    return found
+
+
+def merged(name, said, seen=()):
+    """The scenario; each key that it does not have is taken from the one that it is like."""
+    if name not in every_name():
+        raise Unusable(f"unknown scenario '{name}'; available: {', '.join(every_name())}")
+    if name in seen:
+        raise Unusable(f"{name}.toml is like itself: {', '.join(seen)}")
+    scenario = load(DIRECTORY / f"{name}.toml") | said.get(name, {})
     if set(scenario) - KEYS:
-        raise Unusable(f"{name}.toml has a key without meaning: {', '.join(set(scenario) - KEYS)}")
+        raise Unusable(f"{name}.toml has a key without meaning: "
+                       f"{', '.join(sorted(set(scenario) - KEYS))}")
     if "like" in scenario:
-        scenario = read(scenario.pop("like")) | scenario
+        like = scenario.pop("like")
+        scenario = merged(like, said, (*seen, name)) | scenario
+    return scenario
+
+
+def check(name, scenario, known_builds):
+    def wrong(what):
+        raise Unusable(f"{name}.toml {what}")
+
+    if "build" not in scenario:
+        wrong("has no build")
+    if known_builds and scenario["build"] not in known_builds:
+        wrong(f"has the unknown build '{scenario['build']}'; "
+              f"available: {', '.join(sorted(known_builds))}")
     if not {"churn", "kunit", "tests"} & set(scenario):
-        raise Unusable(f"{name}.toml tests nothing")
-    if "churn" in scenario and scenario.get("managed") not in ("adjusted", "unadjusted"):
-        raise Unusable(f"{name}.toml does not say whether managed pages are adjusted")
+        wrong("tests nothing")
+    if "churn" in scenario:
+        churn = scenario["churn"]
+        if not isinstance(churn, dict) or set(churn) != CHURN or \
+                not all(isinstance(value, int) for value in churn.values()):
+            wrong(f"has a churn without a number for each of {', '.join(sorted(CHURN))}")
+        if scenario.get("managed") not in ("adjusted", "unadjusted"):
+            wrong("does not say whether managed pages are adjusted")
+    rules = [*scenario.get("may_print", []), *scenario.get("must_print", [])]
+    for kernel in "patched", "unpatched", "below":
+        expected = scenario.get(kernel, {"verdict": "pass"})
+        if not isinstance(expected, dict) or "verdict" not in expected:
+            wrong(f"says of the {kernel} kernel no verdict")
+        rules += [expected["verdict"], expected.get("signature", "")]
+    for rule in rules:
+        try:
+            re.compile(rule)
+        except (re.error, TypeError) as error:
+            wrong(f"has no regular expression in '{rule}': {error}")
+
+
+def read(name, series=None, below=False):
+    """A scenario as the series has it."""
+    said = overrides(series)
+    scenario = merged(name, said)
+    if name not in names(series):
+        raise Unusable(f"the series has no use for the scenario '{name}'; available: "
+                       f"{', '.join(names(series))}")
+    check(name, scenario, builds(series))
+    if below and {"below", "unpatched"} & set(scenario):
+        scenario["unpatched"] = scenario.get("below", {"verdict": "pass"})
     return scenario
 
 
@@ -49,9 +164,20 @@ def has_virtio_balloon(scenario):
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[2],
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--series", metavar="DIR", help="default: the root")
+    parser.add_argument("--below", action="store_true")
+    parser.add_argument("--list", choices=sorted(LISTS), metavar="KEY")
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    args = parser.parse_args()
     try:
-        for name in sys.argv[1:] or names():
-            scenario = read(name)
+        known = {name: read(name, args.series, args.below) for name in names(args.series)}
+        if args.list:
+            print(*overrides(args.series).get(args.list, known), sep="\n")
+            return
+        for name in args.names or known:
+            scenario = known.get(name) or read(name, args.series, args.below)
             print(name, scenario["build"], "yes" if "unpatched" in scenario else "no")
     except Unusable as error:
         sys.exit(f"scenarios: {error}")

@@ -18,13 +18,12 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
-#include <linux/balloon_compaction.h>
+#include "names.h"
 #include <linux/delay.h>
 #include <linux/hash.h>
 #include <linux/kernel.h>
 #include <linux/mm.h>
 #include <linux/module.h>
-#include <linux/prandom.h>
 #include <linux/reboot.h>
 #include <linux/vmalloc.h>
 
@@ -168,7 +167,7 @@ static bool refuses(struct kind *kind)
 {
 	if (!kind->refuse)
 		return false;
-	kind->chance = next_pseudo_random32(kind->chance);
+	kind->chance = next_chance(kind->chance);
 	if (reciprocal_scale(kind->chance, kind->refuse))
 		return false;
 	kind->refused++;
@@ -277,7 +276,7 @@ static long our_hcall(unsigned long opcode, unsigned long flags, unsigned long a
 	return status;
 }
 
-#ifdef CONFIG_BALLOON_COMPACTION
+#ifdef BALLOON_PAGES_MIGRATE
 static int our_migratepage(struct balloon_dev_info *balloon, struct page *new_page,
 			   struct page *old_page, enum migrate_mode mode)
 {

@@ -16,7 +16,7 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
-#include <linux/balloon_compaction.h>
+#include "names.h"
 #include <linux/bitmap.h>
 #include <linux/delay.h>
 #include <linux/hash.h>

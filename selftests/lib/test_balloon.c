@@ -2,12 +2,11 @@
 /*
  * Balloons without a hypervisor, to test the balloon core. Userspace inflates
  * and deflates them through /dev/test_balloon, and injects errors and delays
- * into the migration of their pages. See test_balloon_uapi.h for the interface,
- * and tools/testing/selftests/mm/balloon-tests.c for its user.
+ * into the migration of their pages. See test_balloon_uapi.h for the interface.
  *
- * The ledger has the pages that a host would own. It is kept independently of
- * the balloon core: a page that the core loses, or hands out twice, or hands out
- * in the middle of migration, does not match the ledger. This is a violation.
+ * The ledger has the pages that a host would own. It does not rely on the
+ * balloon core: a page that the core loses, or hands out twice, or hands out in
+ * the middle of migration, does not match the ledger. This is a violation.
  */
 #include <linux/balloon_compaction.h>
 #include <linux/capability.h>
@@ -32,13 +31,11 @@ struct test_balloon {
 	struct balloon_dev_info dev_info;
 	/* Held for writing to change what may only change while it is empty. */
 	struct rw_semaphore setup;
-	/* Empty it at module unload. */
 	bool detach;
 	struct list_head detached;
-	/* A page kept its references for too long. */
 	bool timed_out;
 
-	/* What the migratepage callback does, see struct test_balloon_inject. */
+	/* See struct test_balloon_inject. */
 	int error;
 	u32 every;
 	u32 delay_us;
@@ -70,7 +67,8 @@ do {									\
 	WARN_ONCE(1, "test_balloon: violation: " fmt, ##__VA_ARGS__);	\
 } while (0)
 
-static int ledger_add(struct test_balloon *balloon, struct page *page, gfp_t gfp)
+static int ledger_add(struct test_balloon *balloon, struct page *page,
+		      gfp_t gfp)
 {
 	int ret = xa_insert(&ledger, page_to_pfn(page), balloon, gfp);
 
@@ -124,8 +122,8 @@ static int test_balloon_migratepage(struct balloon_dev_info *dev_info,
 				    struct page *newpage, struct page *page,
 				    enum migrate_mode mode)
 {
-	struct test_balloon *balloon = container_of(dev_info, struct test_balloon,
-						    dev_info);
+	struct test_balloon *balloon =
+		container_of(dev_info, struct test_balloon, dev_info);
 	u32 every = READ_ONCE(balloon->every);
 	int ret = 0;
 
@@ -193,7 +191,7 @@ static size_t inflate(struct test_balloon *balloon, size_t n, u32 flags)
 
 static unsigned long isolated_pages(struct test_balloon *balloon)
 {
-	/* Only the core can rely on this value. Here it is for statistics. */
+	/* The core's lock is private, so this may be out of date. */
 	return data_race(balloon->dev_info.isolated_pages);
 }
 
@@ -243,9 +241,9 @@ static void wait_for_references(struct test_balloon *balloon, struct page *page)
 		if (balloon->timed_out)
 			return;
 		if (time_after(jiffies, end)) {
-			violation("deflated page %lx has %d references, and is %slocked\n",
+			violation("page %lx keeps %d references, locked: %d\n",
 				  page_to_pfn(page), page_count(page),
-				  PageLocked(page) ? "" : "not ");
+				  PageLocked(page));
 			balloon->timed_out = true;
 		}
 		usleep_range(50, 100);
@@ -356,7 +354,7 @@ static long setup_balloon(struct test_balloon *balloon, u32 __user *user)
 		return -EINVAL;
 
 	down_write(&balloon->setup);
-	if (!atomic_long_read(&balloon->owned)) {
+	if (!atomic_long_read(&balloon->owned) && !isolated_pages(balloon)) {
 		balloon->dev_info.adjust_managed_page_count =
 			flags & TEST_BALLOON_ADJUST_MANAGED;
 		balloon->detach = flags & TEST_BALLOON_DETACH;
@@ -425,19 +423,20 @@ static long get_pfns(struct test_balloon *balloon, void __user *user)
 	struct test_balloon_pfns arg;
 	struct test_balloon *owner;
 	unsigned long pfn, n = 0;
+	u64 __user *pfns;
 
 	if (!capable(CAP_SYS_ADMIN))
 		return -EPERM;
 	if (copy_from_user(&arg, user, sizeof(arg)))
 		return -EFAULT;
+	pfns = u64_to_user_ptr(arg.buffer);
 	xa_for_each(&ledger, pfn, owner) {
 		if (owner != balloon)
 			continue;
 		if (n == arg.count || signal_pending(current))
 			break;
-		if (put_user(pfn, (u64 __user *)u64_to_user_ptr(arg.buffer) + n))
+		if (put_user(pfn, pfns + n++))
 			return -EFAULT;
-		n++;
 		cond_resched();
 	}
 	return n;

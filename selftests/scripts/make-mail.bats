@@ -30,19 +30,20 @@ setup() {
 	seq 20 >"$clone/letters"
 	git -C "$clone" add .
 	git -C "$clone" commit --quiet --message='more of the base'
-	git -C "$clone" tag --force v6.16 >/dev/null
+	git -C "$clone" tag --force v0.1 >/dev/null
 	sed -i 's/^10$/ten/' "$clone/file"
 	git -C "$clone" commit --quiet --all \
 		--message='numbers: a subject that git has to fold because it is much longer than a line'
 	sed -i 's/^1$/one/' "$clone/letters"
 	git -C "$clone" commit --quiet --all --message='letters: spell one'
 	rm -r "$series/patches" "$series/series"
+	write_base "$series" REROLL=2
 	git -C "$clone" format-patch --quiet --cover-letter -v 2 --zero-commit --no-signature \
-		-o "$series/patches" v6.16
+		-o "$series/patches" v0.1
 	(cd "$series/patches" && for patch in v2-*; do mv "$patch" "${patch#v2-}"; done)
 	mv "$series/patches/0000-cover-letter.patch" "$series/cover-letter.txt"
 	ls "$series/patches" >"$series/series"
-	git -C "$clone" reset --quiet --hard v6.16
+	git -C "$clone" reset --quiet --hard v0.1
 	export LINUX=$clone
 	mails=$BATS_TEST_TMPDIR/mails
 }
@@ -109,10 +110,10 @@ refuses() {
 }
 
 @test "a directory to write to is needed" {
-	run -1 "$scripts/make-mail" --series "$series"
-	[[ $output = *"takes one directory"* ]]
+	run -2 "$scripts/make-mail" --series "$series"
+	[[ $output = "usage: "* ]]
 	run -1 "$scripts/make-mail" --sereis "$series"
-	[[ $output = *"takes one directory"* ]]
+	[[ $output = *"no option --sereis"* ]]
 	run -1 "$scripts/make-mail" --series
 	[[ $output = *"--series needs a value"* ]]
 }
@@ -135,18 +136,18 @@ refuses() {
 @test "a patch of files that nobody maintains" {
 	sed -i 's/^F:.*letters$/F:	words/' "$clone/MAINTAINERS"
 	git -C "$clone" commit --quiet --all --message='nobody for letters'
-	git -C "$clone" tag --force v6.16 >/dev/null
+	git -C "$clone" tag --force v0.1 >/dev/null
 	refuses "MAINTAINERS names nobody for 0002-letters-spell-one.patch"
 }
 
 @test "a tree without get_maintainer.pl" {
 	git -C "$clone" rm --quiet scripts/get_maintainer.pl
 	git -C "$clone" commit --quiet --message='no script'
-	git -C "$clone" tag --force v6.16 >/dev/null
+	git -C "$clone" tag --force v0.1 >/dev/null
 	refuses "has no scripts/get_maintainer.pl"
 }
 
 @test "make-mail --help" {
 	run -0 "$scripts/make-mail" --help
-	[[ $output = "usage: "* ]]
+	[[ $output = "usage: "*"make-mail"* ]]
 }

@@ -7,10 +7,11 @@ setup() {
 	make_clone_and_series
 	# A tree of its own, with one scenario and one mutant, and whatever a test adds.
 	copy=$BATS_TEST_TMPDIR/copy
-	mkdir -p "$copy/selftests/mutants" "$copy/selftests/scenarios"
+	mkdir -p "$series/selftests/mutants" "$copy/selftests/scenarios"
 	cp -r -- "$scripts" "$scripts/../kconfig-fragments" "$copy"
 	printf '%s\n' 'build = "pc"' 'tests = ["a"]' >"$copy/selftests/scenarios/one.toml"
-	cd -- "$copy/selftests/mutants" || return
+	cp -- "$series/BASE" "$copy"
+	cd -- "$series/selftests/mutants" || return
 	mutant good "Nobody counts." "" "Scenario: one" "Reason: ^[0-9]+ is wrong"
 }
 
@@ -61,7 +62,7 @@ refused() {
 
 @test "a scenario that is not there" {
 	mutant bad "Nobody counts." "Scenario: two" "Reason: wrong"
-	refused bad "there is no scenario called two, but one"
+	refused bad "unknown scenario 'two'; available: one"
 }
 
 @test "no reason that has to be said" {
@@ -132,6 +133,19 @@ says() {
 	says fail "  7 is wrong"
 	run -0 mutants --runs 3
 	[[ $output = *"caught 3 of 3" ]]
+}
+
+@test "guests may be booted at the same time" {
+	says fail "  7 is wrong"
+	run -0 mutants --runs 3 --jobs 2
+	[[ $output = *"caught 3 of 3" ]]
+}
+
+@test "a guest that cannot be booted" {
+	says fail "  7 is wrong"
+	printf '%s\n' '#!/bin/sh' 'exit 1' >"$copy/scripts/boot"
+	run -1 mutants --runs 3 --jobs 2
+	[[ $output = *"control-one could not be booted"* ]]
 }
 
 @test "a mutant survives" {

@@ -25,7 +25,7 @@ setup() {
 
 @test "a scenario that is not there" {
 	run -1 "$list" three
-	[[ $output = *"no scenario called three, but one"* ]]
+	[[ $output = *"unknown scenario 'three'; available: one"* ]]
 }
 
 @test "a key that is misspelt" {
@@ -38,4 +38,68 @@ setup() {
 	echo 'build = "pc"' >two.toml
 	run -1 "$list"
 	[[ $output = *"two.toml tests nothing"* ]]
+}
+
+@test "a loop of scenarios that are like each other" {
+	echo 'like = "three"' >two.toml
+	echo 'like = "two"' >three.toml
+	run -1 "$list"
+	[[ $output = *"is like itself: "* ]]
+}
+
+@test "a scenario without a build" {
+	echo 'tests = ["a"]' >two.toml
+	run -1 "$list" one
+	[[ $output = *"two.toml has no build"* ]]
+}
+
+@test "a build that is unknown" {
+	mkdir ../../kconfig-fragments
+	echo 'pc x86_64 vmlinux guest.config' >../../kconfig-fragments/builds
+	printf '%s\n' 'like = "one"' 'build = "pd"' >two.toml
+	run -1 "$list"
+	[[ $output = *"two.toml has the unknown build 'pd'; available: pc"* ]]
+}
+
+@test "text that is not UTF-8" {
+	printf 'build = "\377"\n' >two.toml
+	run -1 "$list"
+	[[ $output = *"two.toml is not UTF-8"* ]]
+}
+
+@test "a bad regular expression" {
+	printf '%s\n' 'like = "one"' 'may_print = ["(a"]' >two.toml
+	run -1 "$list"
+	[[ $output = *"two.toml has no regular expression in '(a'"* ]]
+}
+
+@test "a churn without its keys" {
+	printf '%s\n' 'like = "one"' 'managed = "adjusted"' '[churn]' 'low = 1' >two.toml
+	run -1 "$list"
+	[[ $output = *"two.toml has a churn without a number for each of cycles, high, low, memory"* ]]
+}
+
+@test "a series says something else, and leaves scenarios out" {
+	printf '%s\n' 'like = "one"' >two.toml
+	mkdir ../../lower ../../upper
+	printf '%s\n' 'scenarios = ["one"]' '[one.unpatched]' 'verdict = "crash"' >../../lower/scenarios.toml
+	echo ON=../lower >../../upper/BASE
+	echo '[one.below]' >../../upper/scenarios.toml
+	echo 'verdict = "hang"' >>../../upper/scenarios.toml
+	run -0 "$list" --series ../../upper
+	[ "$output" = "one pc yes" ]
+	run -1 "$list" --series ../../upper two
+	[[ $output = *"the series has no use for the scenario 'two'; available: one"* ]]
+	# shellcheck disable=SC2016 # Python has no such thing
+	for below in False:crash True:hang; do
+		run -0 python3 -B -c "import sys; sys.path.insert(0, '../../scripts'); import scenarios
+print(scenarios.read('one', '../../upper', ${below%:*})['unpatched']['verdict'])"
+		[ "$output" = "${below#*:}" ]
+	done
+}
+
+@test "a series speaks of a scenario that is not there" {
+	echo '[three.unpatched]' >../../scenarios.toml
+	run -1 "$list"
+	[[ $output = *"scenarios.toml names the unknown scenario 'three'"* ]]
 }

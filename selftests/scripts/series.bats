@@ -1,0 +1,189 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0
+
+# Series in directories, one on another, in a repository that is made up.
+
+# Each test has variables of its own.
+# shellcheck disable=SC2030,SC2031
+
+setup() {
+	# shellcheck source=common.bash
+	. "$BATS_TEST_DIRNAME/common.bash"
+	make_clone_and_series
+	write_base "$series" "COMMIT=$(git -C "$clone" rev-parse v0.1)"
+	export LINUX=$clone
+}
+
+# describe BRANCH: as scripts/make-series needs it
+describe() {
+	git -C "$clone" config "branch.$1.description" $'numbers: words\n\nWords are better.'
+}
+
+# make_second: a series in second/ on the one in series/
+make_second() {
+	second=$BATS_TEST_TMPDIR/second
+	mkdir "$second"
+	echo ON=../series >"$second/BASE"
+	git -C "$clone" switch --quiet --create second \
+		"$("$scripts/apply-series" --series "$series" "$clone" v0.1)"
+	sed -i 's/^11$/eleven/' "$clone/file"
+	echo text >"$clone/lib/new"
+	git -C "$clone" add lib
+	git -C "$clone" commit --quiet --all --message='numbers: spell eleven'
+	git -C "$clone" switch --quiet --detach v0.1
+	describe second
+	run -0 "$scripts/make-series" --series "$second" "$clone" second
+}
+
+# located DIRECTORY: what lib.sh finds
+located() {
+	# shellcheck disable=SC2016 # the other shell expands this
+	bash -c 'set -euo pipefail; . "$scripts/lib.sh"; locate_series "$1"
+		printf "%s\n" "$release" "$base" "$tip" "$tree"' located "$1"
+}
+
+@test "a series that stands on another one has its own patches alone" {
+	make_second
+	[ "$(cat "$second/series")" = 0001-numbers-spell-eleven.patch ]
+	[ "$(cat "$second/selftests/lib/new")" = text ]
+	grep -q '^prerequisite-patch-id: ' "$second/cover-letter.txt"
+	run -0 located "$second"
+	[ "${lines[0]}" = "$(git -C "$clone" rev-parse v0.1)" ]
+	[ "${lines[1]}" = "$(git -C "$clone" rev-parse second^)" ]
+	[ "$(git -C "$clone" show "${lines[2]}:file" | sed -n 10,11p | xargs)" = "ten eleven" ]
+}
+
+@test "a branch of it and the way back" {
+	make_second
+	run -0 "$scripts/make-branch" --series "$second" "$clone" again
+	[ "$(git -C "$clone" rev-list --count v0.1..again)" -eq 2 ]
+	cp -r "$second" "$second-old"
+	run -0 "$scripts/make-series" --series "$second" "$clone" again
+	diff -r "$second-old" "$second"
+}
+
+@test "two series have two trees, and the same series one" {
+	make_second
+	first=$(located "$series" | tail -n 1)
+	[ "$(located "$second" | tail -n 1)" != "$first" ]
+	[ "$(cd "$series" && located . | tail -n 1)" = "$first" ]
+}
+
+@test "a series that stands on itself" {
+	mkdir "$series/inner"
+	echo ON=.. >"$series/inner/BASE"
+	echo ON=inner >"$series/BASE"
+	run -1 "$scripts/get-base" --series "$series"
+	[[ $output = *"stands on itself"* ]]
+}
+
+@test "a series on a directory that holds none" {
+	echo ON=../nothing >"$series/BASE"
+	run -1 "$scripts/get-base" --series "$series"
+	[[ $output = *"/nothing holds no series: there is no BASE"* ]]
+}
+
+@test "BASE is no script" {
+	# shellcheck disable=SC2016 # it must not be expanded
+	echo 'TAG=$(touch '"$BATS_TEST_TMPDIR/touched"')' >>"$series/BASE"
+	run -1 "$scripts/get-base" --series "$series"
+	[[ $output = *"line 5 of $series/BASE is not NAME=VALUE"* ]]
+	[ ! -e "$BATS_TEST_TMPDIR/touched" ]
+}
+
+@test "BASE is empty" {
+	: >"$series/BASE"
+	run -1 "$scripts/get-base" --series "$series"
+	[[ $output = *"$series/BASE does not say VERSION"* ]]
+}
+
+@test "BASE has a name that nothing reads" {
+	echo PATH=/nowhere >>"$series/BASE"
+	run -1 "$scripts/get-base" --series "$series"
+	[[ $output = *"has the unknown name PATH"* ]]
+}
+
+@test "a relative directory, and nothing else in the clone" {
+	git -C "$clone" switch --quiet --create work
+	git -C "$clone" am --quiet "$series"/patches/*
+	describe work
+	cd -- "$BATS_TEST_TMPDIR" || return
+	run -0 "$scripts/make-series" --series series clone work
+	[ "$(cat series/series)" = 0001-numbers-spell-ten.patch ]
+	[ -z "$(git -C "$clone" status --porcelain)" ]
+	[ -z "$(find . -name 'new.*')" ]
+}
+
+@test "make-branch leaves no branch when it fails" {
+	run -1 "$scripts/make-branch" --series "$series" "$clone" fresh
+	[[ $output = *"cover-letter.txt cannot be read"* ]]
+	: >"$series/cover-letter.txt"
+	run -1 "$scripts/make-branch" --series "$series" "$clone" fresh
+	[[ $output = *"has no subject"* ]]
+	printf '%s\n' 'Subject: [PATCH 0/1] a' '' 'text' >"$series/cover-letter.txt"
+	: >"$clone/.git/config.lock"
+	run -1 "$scripts/make-branch" --series "$series" "$clone" fresh
+	rm "$clone/.git/config.lock"
+	run -1 git -C "$clone" rev-parse --verify --quiet refs/heads/fresh
+}
+
+@test "a fragment of the series goes over the shared one, and a build before it" {
+	mkdir "$series/kconfig-fragments"
+	echo '# CONFIG_COMPACTION is not set' >"$series/kconfig-fragments/balloon.config"
+	echo 'pc x86_64 mm/a.o balloon.config' >"$series/kconfig-fragments/builds"
+	# shellcheck disable=SC2016 # the other shell expands this
+	SERIES=$series run -0 bash -c 'set -euo pipefail; . "$scripts/lib.sh"
+		places kconfig-fragments/balloon.config; read_build pc; echo "${targets[*]}"
+		read_build off; echo "$arch"'
+	[ "${lines[0]}" = "$series/kconfig-fragments/balloon.config" ]
+	[ "$(realpath "${lines[1]}")" = "$(realpath "$scripts/../kconfig-fragments/balloon.config")" ]
+	[ "${lines[2]}" = mm/a.o ]
+	[ "${lines[3]}" = x86_64 ]
+}
+
+# run_both OPTION...: scripts/run for the series second/, where nothing is built or booted
+run_both() {
+	copy=$BATS_TEST_TMPDIR/copy
+	mkdir -p "$copy/selftests/scenarios"
+	cp -r -- "$scripts" "$scripts/../kconfig-fragments" "$scripts/../BASE" "$copy"
+	printf '%s\n' 'build = "pc"' 'tests = ["a"]' >"$copy/selftests/scenarios/one.toml"
+	printf '%s\n' '[one.unpatched]' 'verdict = "crash"' >"$series/scenarios.toml"
+	echo 'exit 0' >"$copy/scripts/install-packages"
+	# shellcheck disable=SC2016 # the other shells expand these
+	{
+		printf '%s\n' 'mkdir -p "$3"; : >"$5"' 'cp "$2/file" "$3/vmlinux"' >"$copy/scripts/build-guest"
+		# What is seen depends on the kernel: on the words in its file.
+		printf '%s\n' 'mkdir -p "$8"' 'cp "$4" "$8/kernel"' \
+			'PYTHONPATH=${0%/*} python3 -B -c "import json, scenarios, sys
+arguments = sys.argv[1:]
+series = next(a[9:] for a in arguments if a.startswith(\"--series=\"))
+print(json.dumps({\"scenario\": scenarios.read(\"one\", series, \"--below\" in arguments)}))" "$@" >"$8/outcome.json"' \
+			>"$copy/scripts/boot"
+		printf '%s\n' 'grep -q ten "$1/kernel" && echo pass || echo crash' >"$copy/scripts/judge"
+	}
+	sed -i '1i #!/bin/bash' "$copy"/scripts/{install-packages,build-guest,boot,judge}
+	run -0 "$copy/scripts/run" --series "$second" --both "$@"
+	[[ $output = *"verdict             pass" ]]
+}
+
+@test "unpatched is the release below the stack" {
+	make_second
+	run_both
+	[[ $output = *"stands on           $series"* ]]
+	[[ $output =~ one\ +pass\ .*\ crash ]]
+}
+
+@test "unpatched is what the series stands on, on request" {
+	make_second
+	run_both --below
+	[[ $output =~ one\ +pass\ .*\ pass ]]
+}
+
+@test "two series at once" {
+	make_second
+	run_both
+	"$copy/scripts/run" --series "$second" >"$BATS_TEST_TMPDIR/a" 2>&1 &
+	run -0 "$copy/scripts/run" --series "$series"
+	wait $!
+	[ "$(tail -n 1 "$BATS_TEST_TMPDIR/a")" = "verdict             pass" ]
+}
