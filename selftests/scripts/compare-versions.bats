@@ -68,5 +68,5 @@ setup() {
 
 @test "compare-versions --help" {
 	run -0 "$compare" --help
-	[[ $output = "usage: "* ]]
+	[[ $output = "usage: "*"compare-versions"* ]]
 }

@@ -8,7 +8,6 @@ setup() {
 	# shellcheck source=common.bash
 	. "$BATS_TEST_DIRNAME/common.bash"
 	make_clone_and_series
-	write_base "$series" REROLL=2
 	mkdir "$clone/scripts"
 	cp "${KUNIT_TREE:?is not set}/scripts/get_maintainer.pl" "$clone/scripts"
 	cat >"$clone/MAINTAINERS" <<-'END'
@@ -38,6 +37,7 @@ setup() {
 	sed -i 's/^1$/one/' "$clone/letters"
 	git -C "$clone" commit --quiet --all --message='letters: spell one'
 	rm -r "$series/patches" "$series/series"
+	write_base "$series" REROLL=2
 	git -C "$clone" format-patch --quiet --cover-letter -v 2 --zero-commit --no-signature \
 		-o "$series/patches" v0.1
 	(cd "$series/patches" && for patch in v2-*; do mv "$patch" "${patch#v2-}"; done)
@@ -111,9 +111,11 @@ refuses() {
 
 @test "a directory to write to is needed" {
 	run -2 "$scripts/make-mail" --series "$series"
-	[[ $output = *"usage: "* ]]
+	[[ $output = "usage: "* ]]
 	run -1 "$scripts/make-mail" --sereis "$series"
-	[[ $output = *"there is no option --sereis"* ]]
+	[[ $output = *"no option --sereis"* ]]
+	run -1 "$scripts/make-mail" --series
+	[[ $output = *"--series needs a value"* ]]
 }
 
 @test "a series without a cover letter" {
@@ -147,5 +149,5 @@ refuses() {
 
 @test "make-mail --help" {
 	run -0 "$scripts/make-mail" --help
-	[[ $output = "usage: "* ]]
+	[[ $output = "usage: "*"make-mail"* ]]
 }
