@@ -137,7 +137,9 @@ static uint64_t limit_pages(uint64_t bytes)
 {
 	uint64_t spare = read_value(MEMINFO, "MemAvailable: %ld") * 1024ULL / 4;
 
-	return (bytes < spare ? bytes : spare) / getpagesize();
+	if (bytes > spare)
+		bytes = spare;
+	return bytes / getpagesize();
 }
 
 /* Larger balloons make it more likely that page migration finds their pages. */
