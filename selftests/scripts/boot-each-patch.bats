@@ -39,7 +39,7 @@ judged() {
 }
 
 @test "numbers that are none" {
-	for option in --from --to --cycles --migrations; do
+	for option in --from --to --cycles --migrations --jobs; do
 		run -1 "$scripts/boot-each-patch" "$option" 0
 		[[ $output = *"$option needs a number"* ]]
 		run -1 "$scripts/boot-each-patch" "$option"
