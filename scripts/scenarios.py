@@ -10,9 +10,10 @@ does. All scenarios are checked, whichever are named.
 
 A scenario stands in selftests/scenarios/. What it says otherwise with one series
 stands in scenarios.toml of that series, as a table of that name; there, "scenarios"
-names those that the series has use for, if not all. What a series stands on is asked
-first. With --below, the unpatched kernel is what the series stands on, and it is the
-table "below" that says what is seen there: pass, if there is none.
+names those that the series has use for, if not all, or "without" those that it has no
+use for. What a series stands on is asked first. With --below, the unpatched kernel is
+what the series stands on, and it is the table "below" that says what is seen there:
+pass, if there is none.
 """
 
 import argparse
@@ -29,9 +30,9 @@ TOP = pathlib.Path(__file__).resolve().parent.parent
 DIRECTORY = TOP / "selftests/scenarios"
 KEYS = {"accelerator", "append", "below", "build", "churn", "cpu", "environment", "kept_pages",
         "kunit", "ledger", "like", "limit", "managed", "maximum", "may_print", "may_skip",
-        "minimum", "must_print", "patched", "qemu", "queues", "restart", "tests", "unpatched",
-        "workloads"}
-LISTS = {"default", "gate", "scenarios"}
+        "minimum", "must_print", "patched", "qemu", "queues", "restart", "target", "tests",
+        "unpatched", "workloads"}
+LISTS = {"default", "gate", "scenarios", "without"}
 CHURN = {"low", "high", "memory", "cycles"}
 
 
@@ -87,7 +88,7 @@ def names(series=None):
     for name in {name for key in LISTS & set(said) for name in said[key]} | set(said) - LISTS:
         if name not in every_name():
             raise Unusable(f"scenarios.toml names the unknown scenario '{name}'")
-    return sorted(said.get("scenarios", every_name()))
+    return sorted(set(said.get("scenarios", every_name())) - set(said.get("without", [])))
 
 
 def builds(series):
@@ -133,6 +134,8 @@ def check(name, scenario, known_builds):
             wrong(f"has a churn without a number for each of {', '.join(sorted(CHURN))}")
         if scenario.get("managed") not in ("adjusted", "unadjusted"):
             wrong("does not say whether managed pages are adjusted")
+    if not isinstance(scenario.get("target", 0), int):
+        wrong("has a target that is not a number")
     rules = [*scenario.get("may_print", []), *scenario.get("must_print", [])]
     for kernel in "patched", "unpatched", "below":
         expected = scenario.get(kernel, {"verdict": "pass"})

@@ -24,6 +24,7 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/spinlock.h>
+#include <linux/vmw_vmci_defs.h>
 
 #define DRIVER		"vmw_balloon"
 #define MAGIC		0x456c6d6f
@@ -35,6 +36,9 @@
 #define MIGRATORS	32
 /* Milliseconds that a migration takes to end if the driver should wait for it. */
 #define LINGER		1000
+/* And that it is held at most where the driver may get ahead of it; so often at a time. */
+#define HELD		100
+#define HOLDS		10
 
 enum {
 	START, GET_TARGET, LOCK, UNLOCK, GUEST_ID,
@@ -46,17 +50,19 @@ enum {
 	RESET = 7, SUCCESS_WITH_CAPABILITIES = 0x03000000,
 };
 
-enum { BASIC = BIT(1), BATCHED = BIT(2), BATCHED_2M = BIT(3) };
+enum { BASIC = BIT(1), BATCHED = BIT(2), BATCHED_2M = BIT(3), WAKEUP = BIT(4) };
 
 /*
  * What the host is to do: the size of the balloon that it wants, in frames; the
- * capabilities that it offers; and to reset the balloon when the target is asked
- * for, or at the n-th command from now that locks or unlocks.
+ * capabilities that it offers, and those that it grants even if nobody asks for them;
+ * and to reset the balloon when the target is asked for, or at the n-th command from
+ * now that locks or unlocks.
  */
-static unsigned long target, caps = BASIC | BATCHED, reset_in;
+static unsigned long target, caps = BASIC | BATCHED, always, reset_in;
 static bool reset;
 module_param(target, ulong, 0644);
 module_param(caps, ulong, 0644);
+module_param(always, ulong, 0644);
 module_param(reset, bool, 0644);
 module_param(reset_in, ulong, 0644);
 
@@ -90,6 +96,21 @@ module_param_named(huge_locks, lock_2m.done, ulong, 0444);
 module_param_named(huge_unlocks, unlock_2m.done, ulong, 0444);
 
 /*
+ * Where the driver is held when it goes, so that something else gets in between: a
+ * migration between its two commands, one that is about to count a command, a reset that
+ * has destroyed the doorbell; so many milliseconds at most, the exit itself, which waits
+ * for one of these. And how often it was held, but for the last.
+ */
+static bool slow_migration, slow_count, slow_reset;
+static unsigned int slow_exit;
+static unsigned long holds;
+module_param(slow_migration, bool, 0644);
+module_param(slow_count, bool, 0444);
+module_param(slow_reset, bool, 0444);
+module_param(slow_exit, uint, 0644);
+module_param(holds, ulong, 0444);
+
+/*
  * Frames: held now, and those of them in huge pages; that deflation did not get; that
  * the guest got back at a start or a reset; and that a migration gave back without a
  * new page in their place.
@@ -103,15 +124,19 @@ module_param(lost, ulong, 0444);
 static unsigned long starts, resets;
 module_param(starts, ulong, 0444);
 module_param(resets, ulong, 0444);
+/* The driver wants to hear the doorbell. */
+static bool doorbell;
+module_param(doorbell, bool, 0444);
 
 /*
  * What the guest must not do: lock a page twice, unlock one that is not locked,
  * name one that nobody has allocated, write to one that is locked, send what makes
  * no sense or was not offered, talk about pages in the middle of a reset, unload the
- * driver in the middle of a migration, and lose the page that it sends batches in.
+ * driver in the middle of a migration or with a doorbell that would still ring, and lose
+ * the page that it sends batches in.
  */
 static unsigned long bad_lock, bad_unlock, bad_pfn, bad_content, bad_command;
-static unsigned long bad_time, bad_exit, leaked;
+static unsigned long bad_time, bad_exit, bad_doorbell, leaked;
 module_param(bad_lock, ulong, 0444);
 module_param(bad_unlock, ulong, 0444);
 module_param(bad_pfn, ulong, 0444);
@@ -119,6 +144,7 @@ module_param(bad_content, ulong, 0444);
 module_param(bad_command, ulong, 0444);
 module_param(bad_time, ulong, 0444);
 module_param(bad_exit, ulong, 0444);
+module_param(bad_doorbell, ulong, 0444);
 module_param(leaked, ulong, 0444);
 
 /*
@@ -136,6 +162,11 @@ static struct task_struct *migrators[MIGRATORS];
 static struct task_struct *migrating;
 /* The driver resets: it has released the doorbell and not yet sent the guest's id. */
 static bool resetting;
+module_param(resetting, bool, 0444);
+/* The driver goes: it has released the doorbell, and has sent its last start. */
+static bool leaving, left;
+/* Since then. */
+static unsigned int held;
 /* Where batches are, and where they were. The host has references. */
 static struct page *batch_page;
 static LIST_HEAD(old_batch_pages);
@@ -143,8 +174,8 @@ static LIST_HEAD(old_batch_pages);
 static struct module *driver;
 /* The driver's, known from the first migration on. */
 static struct balloon_dev_info *balloon;
-static struct kprobe probes[8];
-static int n_probes;
+static struct kprobe probes[8], count_probes[64], *placed_count_probes[64];
+static int n_probes, n_count_probes, n_return_probes;
 
 static bool is_allocated(unsigned long pfn)
 {
@@ -232,6 +263,22 @@ static bool replace_migrator(struct task_struct *old, struct task_struct *new)
 		return true;
 	}
 	return false;
+}
+
+/*
+ * Holds a migration until the driver has sent its last start, or as long as it may take
+ * if that waits for the migration.
+ */
+static void hold(void)
+{
+	if (driver->state != MODULE_STATE_GOING || READ_ONCE(left) || held == HOLDS)
+		return;
+	arch_spin_lock(&host_lock);
+	held++;
+	holds++;
+	arch_spin_unlock(&host_lock);
+	for (unsigned int i = 0; i < HELD && !READ_ONCE(left); i++)
+		mdelay(1);
 }
 
 /* The driver is about to go, and no other page of the balloon is isolated. */
@@ -342,6 +389,7 @@ static unsigned int get_target(void)
 static int handle_inl(struct kprobe *probe, struct pt_regs *regs)
 {
 	unsigned long cmd = regs->cx;
+	bool going = driver->state == MODULE_STATE_GOING, half_migrated;
 
 	if ((u32)regs->ax != MAGIC || (u16)regs->dx != PORT)
 		return 0;
@@ -352,7 +400,8 @@ static int handle_inl(struct kprobe *probe, struct pt_regs *regs)
 		starts++;
 		drop_all();
 		/* The driver says good-bye by asking for no capabilities. */
-		granted = caps & regs->bx;
+		granted = (caps & regs->bx) | always;
+		WRITE_ONCE(left, going && !regs->bx);
 		regs->ax = SUCCESS_WITH_CAPABILITIES;
 		regs->cx = granted;
 		break;
@@ -374,13 +423,21 @@ static int handle_inl(struct kprobe *probe, struct pt_regs *regs)
 		regs->ax = granted ? SUCCESS : RESET;
 		break;
 	case DOORBELL_SET:
+		doorbell = (u32)regs->bx != VMCI_INVALID_ID;
 		/* It does so as well when it goes, and then need not keep others out. */
-		resetting = driver->state == MODULE_STATE_LIVE;
-		fallthrough;
+		if (!doorbell && going)
+			WRITE_ONCE(leaving, true);
+		else if (!doorbell)
+			resetting = driver->state == MODULE_STATE_LIVE;
+		regs->ax = granted & WAKEUP ? SUCCESS : granted ? CMD_INVALID : RESET;
+		break;
 	default:
 		regs->ax = granted ? CMD_INVALID : RESET;
 	}
+	half_migrated = migrating == current;
 	arch_spin_unlock(&host_lock);
+	if (half_migrated && slow_migration)
+		hold();
 
 	/* Over the instruction, and do not single-step it. */
 	regs->ip = (unsigned long)probe->addr + 1;
@@ -415,12 +472,100 @@ static int migration_ends(struct kretprobe_instance *instance, struct pt_regs *r
 	return 0;
 }
 
-static struct kretprobe migrate_probe;
+/* The driver has seen that it should count, and has not done it yet. */
+static int handle_count(struct kprobe *probe, struct pt_regs *regs)
+{
+	bool migrates;
+
+	arch_spin_lock(&host_lock);
+	migrates = replace_migrator(current, current);
+	arch_spin_unlock(&host_lock);
+	if (migrates)
+		hold();
+	return 0;
+}
+
+/* The first that the driver does when it goes, whether it has a shrinker or not. */
+static int shrinker_is_freed(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	if (driver->state != MODULE_STATE_GOING)
+		return 0;
+	for (unsigned int i = 0; i < slow_exit && !READ_ONCE(held); i++)
+		mdelay(1);
+	return 0;
+}
+
+/* In a reset, which a driver that goes has to wait for: give it time not to. */
+static int doorbell_is_destroyed(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	if (!slow_reset || driver->state != MODULE_STATE_LIVE)
+		return 0;
+	holds++;
+	for (unsigned int i = 0; i < LINGER && !READ_ONCE(leaving); i++)
+		mdelay(1);
+	return 0;
+}
+
+/* The last two are only there to hold the driver. */
+static const struct kretprobe return_probe_types[] = {
+	{
+		.kp.symbol_name = DRIVER ":vmballoon_migratepage",
+		.entry_handler = migration_begins,
+		.handler = migration_ends,
+		.maxactive = MIGRATORS,
+	},
+	{ .kp.symbol_name = "shrinker_free", .handler = shrinker_is_freed },
+	{ .kp.symbol_name = "vmci_doorbell_destroy", .handler = doorbell_is_destroyed },
+};
+
+static struct kretprobe return_probes[ARRAY_SIZE(return_probe_types)];
 
 static void remove_probes(void)
 {
+	while (n_return_probes)
+		unregister_kretprobe(&return_probes[--n_return_probes]);
+	/* All at once, as each time takes a while. */
+	unregister_kprobes(placed_count_probes, n_count_probes);
+	n_count_probes = 0;
 	while (n_probes)
 		unregister_kprobe(&probes[--n_probes]);
+}
+
+/* Wherever the driver has a lock incq, which is where it counts. */
+static void place_count_probes(const u8 *text, unsigned int size)
+{
+	for (unsigned int i = 0; i + 3 < size && n_count_probes < ARRAY_SIZE(count_probes); i++) {
+		struct kprobe *probe = &count_probes[n_count_probes];
+
+		if (text[i] != 0xf0 || text[i + 1] != 0x48 || text[i + 2] != 0xff ||
+		    text[i + 3] & 0x38)
+			continue;
+		*probe = (struct kprobe) {
+			.addr = (kprobe_opcode_t *)text + i,
+			.pre_handler = handle_count,
+			.post_handler = after_inl,
+		};
+		if (!register_kprobe(probe))
+			placed_count_probes[n_count_probes++] = probe;
+	}
+}
+
+static int place_return_probes(void)
+{
+	int wanted = slow_exit || slow_reset ? ARRAY_SIZE(return_probes) : 1;
+
+	for (; n_return_probes < wanted; n_return_probes++) {
+		struct kretprobe *probe = &return_probes[n_return_probes];
+		int error;
+
+		*probe = return_probe_types[n_return_probes];
+		error = register_kretprobe(probe);
+		if (error) {
+			pr_err("no probe can be placed on %s: %d\n", probe->kp.symbol_name, error);
+			return error;
+		}
+	}
+	return 0;
 }
 
 static int place_probes(void)
@@ -451,19 +596,18 @@ static int place_probes(void)
 		pr_err("%s has no place that talks to the host\n", DRIVER);
 		return -ENOENT;
 	}
-
-	migrate_probe = (struct kretprobe) {
-		.kp.symbol_name = DRIVER ":vmballoon_migratepage",
-		.entry_handler = migration_begins,
-		.handler = migration_ends,
-		.maxactive = MIGRATORS,
-	};
-	error = register_kretprobe(&migrate_probe);
-	if (error) {
-		pr_err("no probe can be placed on %s: %d\n", migrate_probe.kp.symbol_name,
-		       error);
-		remove_probes();
+	if (slow_count) {
+		place_count_probes(text, driver->mem[MOD_TEXT].size);
+		if (!n_count_probes) {
+			pr_err("%s has no place that counts\n", DRIVER);
+			remove_probes();
+			return -ENOENT;
+		}
 	}
+
+	error = place_return_probes();
+	if (error)
+		remove_probes();
 	return error;
 }
 
@@ -473,7 +617,7 @@ static void driver_is_gone(void)
 
 	for (unsigned int i = 0; i < MIGRATORS; i++)
 		bad_exit += !!READ_ONCE(migrators[i]);
-	unregister_kretprobe(&migrate_probe);
+	bad_doorbell += doorbell;
 	remove_probes();
 	retire_batch_page();
 	list_for_each_entry_safe(page, next, &old_batch_pages, lru) {
@@ -493,6 +637,10 @@ static int driver_changes(struct notifier_block *nb, unsigned long state, void *
 		if (!try_module_get(THIS_MODULE))
 			return notifier_from_errno(-ENODEV);
 		driver = module;
+		doorbell = false;
+		leaving = false;
+		left = false;
+		held = 0;
 		error = place_probes();
 		if (error)
 			module_put(THIS_MODULE);

@@ -8,8 +8,9 @@
 
 #include "files.h"
 
-/* After so many, a module that is to go is stuck. */
+/* After so many, a module that is to go is stuck; so long, others may use it. */
 #define UNLOAD_SECONDS 40
+#define USE_SECONDS 2
 
 /* Returns 0, or the error as a negative number. Commas may separate parameters. */
 static inline int load(const char *path, const char *parameters)
@@ -27,6 +28,19 @@ static inline int load(const char *path, const char *parameters)
 	return ret;
 }
 
+/* Returns 0, or the error as a positive number. */
+static inline int delete_module(const char *module)
+{
+	double end = now() + USE_SECONDS;
+
+	while (syscall(SYS_delete_module, module, O_NONBLOCK)) {
+		if (errno != EWOULDBLOCK || now() > end)
+			return errno;
+		usleep(1000);
+	}
+	return 0;
+}
+
 /* The kernel cannot be kept from trying for ever, so this is left to a child. */
 static inline int unload(const char *module)
 {
@@ -37,7 +51,7 @@ static inline int unload(const char *module)
 	if (pid < 0)
 		return -errno;
 	if (!pid)
-		_exit(syscall(SYS_delete_module, module, O_NONBLOCK) ? errno : 0);
+		_exit(delete_module(module));
 	while (!waitpid(pid, &status, WNOHANG)) {
 		if (now() > end)
 			return -ETIMEDOUT;

@@ -4,45 +4,14 @@
  * another block, zone or node. Then it comes back to the zone that it was in.
  */
 #include <glob.h>
-#include <signal.h>
 
-#include "files.h"
+#include "blocks.h"
 #include "../kselftest_harness.h"
 
-#define BLOCKS "/sys/devices/system/memory/memory[0-9]*"
 #define ROUNDS 5
 #define MAX_NODES 2
-/* What cannot be moved is tried again for ever, until a signal comes. */
+/* Seconds after which a block stays where it is. */
 #define PATIENCE 8
-
-static void give_up(int signal)
-{
-	(void)signal;
-}
-
-static int set_state(const char *block, const char *state)
-{
-	char path[128];
-
-	snprintf(path, sizeof(path), "%s/state", block);
-	return write_file(path, state);
-}
-
-/* Whether the block is in the zone of what can be moved. */
-static bool is_movable(const char *block)
-{
-	char path[128], zones[64] = "";
-	FILE *file;
-
-	snprintf(path, sizeof(path), "%s/valid_zones", block);
-	file = fopen(path, "r");
-	if (!file)
-		return false;
-	if (!fgets(zones, sizeof(zones), file))
-		zones[0] = 0;
-	fclose(file);
-	return !strncmp(zones, "Movable", strlen("Movable"));
-}
 
 static int node_of(const char *block)
 {
@@ -66,9 +35,6 @@ FIXTURE(memory)
 
 FIXTURE_SETUP(memory)
 {
-	const struct sigaction action = { .sa_handler = give_up };
-
-	ASSERT_EQ(0, sigaction(SIGALRM, &action, NULL));
 	ASSERT_EQ(0, glob(BLOCKS, 0, NULL, &self->blocks));
 	self->migrated = vmstat("balloon_migrate");
 }
@@ -93,9 +59,7 @@ TEST_F_TIMEOUT(memory, goes_away, 400)
 
 			ASSERT_GT(MAX_NODES, node);
 
-			alarm(PATIENCE);
-			ret = set_state(block, "offline");
-			alarm(0);
+			ret = offline(block, PATIENCE);
 			TH_LOG("%s: %s", strrchr(block, '/') + 1, ret ? strerror(-ret) : "away");
 			if (ret)
 				continue;

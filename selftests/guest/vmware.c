@@ -11,11 +11,14 @@
  *   driver=NAME=VALUE		one of the driver
  *   seconds=N			longest time of a churn, 60 by default
  *   migrations=N, refusals=N	what has to happen in that time
+ *   holds=N			so often, the host has to hold a driver that goes
  */
 #include "../kselftest_harness.h"
 
+#include <glob.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 
 #include "modules.h"
 
@@ -29,6 +32,7 @@
 /* So many moves of the target, and loads of the driver, are enough. */
 #define MOVES	20
 #define LOADS	15
+#define RESETS	5
 #define ROUNDS	3
 /* Seconds after which what the driver should do is overdue. */
 #define OVERDUE	40
@@ -38,6 +42,22 @@
 static long host(const char *name)
 {
 	return read_parameter("fakehost", name);
+}
+
+/* A parameter that is true or false. */
+static bool host_says(const char *name)
+{
+	char path[128];
+	int c = EOF;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/sys/module/fakehost/parameters/%s", name);
+	file = fopen(path, "r");
+	if (file) {
+		c = fgetc(file);
+		fclose(file);
+	}
+	return c == 'Y';
 }
 
 static int set_host(const char *name, long value)
@@ -101,7 +121,7 @@ FIXTURE_TEARDOWN(vmware)
 		"migrated", "locks", "unlocks", "huge_locks", "huge_unlocks",
 		"refused_new", "refused_old", "refused_lock", "refused_unlock",
 		"refused_huge_lock", "refused_huge_unlock", "kept", "dropped", "lost",
-		"starts", "resets",
+		"starts", "resets", "holds",
 	};
 
 	printf("# figure refused %ld\n", refusals());
@@ -121,6 +141,7 @@ static void check_host(struct __test_metadata *_metadata)
 	EXPECT_EQ(0, host("bad_command"));
 	EXPECT_EQ(0, host("bad_time"));
 	EXPECT_EQ(0, host("bad_exit"));
+	EXPECT_EQ(0, host("bad_doorbell"));
 }
 
 /*
@@ -220,7 +241,8 @@ static void force_reset(void)
 static bool enough(void)
 {
 	return host("migrated") >= parameter_or("migrations", 1) &&
-	       refusals() >= parameter_or("refusals", 0);
+	       refusals() >= parameter_or("refusals", 0) &&
+	       host("holds") >= parameter_or("holds", 0);
 }
 
 static bool go_on(struct __test_metadata *_metadata, double begin)
@@ -275,9 +297,9 @@ TEST_F_TIMEOUT(vmware, huge, STUCK)
 	empty(_metadata, self);
 }
 
-/* The driver goes, whatever it is about to do, and comes back. */
+/* The driver goes, whatever it is about to do, or when it is idle, and comes back. */
 static void unload_again_and_again(struct __test_metadata *_metadata,
-				   FIXTURE_DATA(vmware) *self)
+				   FIXTURE_DATA(vmware) *self, bool idle)
 {
 	double begin = now();
 	int loads = 0;
@@ -287,8 +309,8 @@ static void unload_again_and_again(struct __test_metadata *_metadata,
 		if (loads++)
 			ASSERT_EQ(0, load("/lib/vmw_balloon.ko", ""));
 		for (int moves = random() % 3; moves > 0; moves--)
-			move(any_target(), random() % 90);
-		if (!(random() % 4))
+			move(any_target(), idle ? 100 : random() % 90);
+		if (!idle && !(random() % 4))
 			force_reset();
 		ASSERT_EQ(0, unload("vmw_balloon"));
 		check_empty(_metadata, self);
@@ -300,14 +322,76 @@ static void unload_again_and_again(struct __test_metadata *_metadata,
 
 TEST_F_TIMEOUT(vmware, unload, STUCK)
 {
-	unload_again_and_again(_metadata, self);
+	unload_again_and_again(_metadata, self, false);
+}
+
+/* As before, where nothing but migration needs the driver when it goes. */
+TEST_F_TIMEOUT(vmware, unload_idle, STUCK)
+{
+	unload_again_and_again(_metadata, self, true);
 }
 
 /* As before, where the balloon holds huge pages when the driver goes. */
 TEST_F_TIMEOUT(vmware, unload_huge, STUCK)
 {
-	unload_again_and_again(_metadata, self);
+	unload_again_and_again(_metadata, self, false);
 	EXPECT_LT(0, host("huge_locks"));
+}
+
+static void read_statistics(void)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;) {
+		driver_size();
+		usleep(1000);
+	}
+}
+
+/* If the kernel was told to poison what is freed, it looks whether anybody wrote there. */
+static void check_freed(struct __test_metadata *_metadata)
+{
+	glob_t files;
+
+	ASSERT_EQ(0, glob("/sys/kernel/slab/kmalloc-*/validate", 0, NULL, &files));
+	for (size_t i = 0; i < files.gl_pathc; i++)
+		EXPECT_EQ(0, write_file(files.gl_pathv[i], "1"));
+	globfree(&files);
+}
+
+/* As before, while somebody reads the driver's statistics, so that it keeps some. */
+TEST_F_TIMEOUT(vmware, unload_statistics, STUCK)
+{
+	pid_t reader = fork();
+
+	ASSERT_LE(0, reader);
+	if (!reader)
+		read_statistics();
+	unload_again_and_again(_metadata, self, true);
+	check_freed(_metadata);
+	ASSERT_EQ(0, kill(reader, SIGKILL));
+	ASSERT_EQ(reader, waitpid(reader, NULL, 0));
+}
+
+/* The driver goes in the middle of a reset, between one doorbell and the next. */
+TEST_F_TIMEOUT(vmware, unload_doorbell, STUCK)
+{
+	ASSERT_EQ(0, set_host("target", LOW));
+	for (int loads = 0; loads < RESETS && __test_passed(_metadata); loads++) {
+		double end = now() + OVERDUE;
+
+		if (loads)
+			ASSERT_EQ(0, load("/lib/vmw_balloon.ko", ""));
+		while (!host_says("doorbell") && now() < end)
+			usleep(1000);
+		ASSERT_TRUE(host_says("doorbell"));
+		ASSERT_EQ(0, set_host("reset", 1));
+		while (!host_says("resetting") && now() < end)
+			usleep(1000);
+		ASSERT_TRUE(host_says("resetting"));
+		ASSERT_EQ(0, unload("vmw_balloon"));
+		check_empty(_metadata, self);
+	}
+	EXPECT_TRUE(enough());
 }
 
 static void eat(void)

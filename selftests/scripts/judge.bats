@@ -37,7 +37,7 @@ outcome() {
 	PYTHONPATH=$scripts python3 -c '
 import json, scenarios, sys
 ledger = {"given": 200000, "taken": 200000, "left": 0, "ahead": 1, "behind": 0,
-          "violations": 0, "examples": []}
+          "at_reset": 0, "violations": 0, "examples": []}
 print(json.dumps({"scenario": scenarios.read(sys.argv[1]), "end": sys.argv[2],
                   "ledger": ledger, "cycles": 25}))' "$1" "$2" >outcome.json
 }
@@ -152,6 +152,12 @@ verdict() {
 	ledger examples '["page 0x1000 was given twice"]'
 	verdict fail
 	[[ ${lines[2]} = "  page 0x1000 was given twice" ]]
+}
+
+@test "pages that are in the balloon at a reset" {
+	ledger at_reset 2
+	verdict fail
+	[[ ${lines[1]} = "  2 pages were in the balloon at a reset" ]]
 }
 
 @test "a driver that takes back before it gives" {

@@ -98,7 +98,7 @@ ledger() {
 		give 0x1000
 		reset 0xb
 	} >trace
-	ledger left 0 resets 1 violations 1
+	ledger left 0 resets 1 at_reset 1 violations 0
 }
 
 @test "a reset of an empty balloon, and of another device" {
@@ -110,7 +110,7 @@ ledger() {
 		reset 0xb
 		reset 0xb
 	} >trace
-	ledger left 0 resets 1 violations 0
+	ledger left 0 resets 1 at_reset 0 violations 0
 }
 
 @test "what other devices do" {

@@ -12,9 +12,12 @@ setup() {
 	printf '%s\n' 'build = "pc"' 'tests = ["a"]' '[unpatched]' 'verdict = "pass"' >one.toml
 }
 
-@test "every scenario of the repository can be read" {
-	run -0 "$scripts/scenarios.py"
-	[ ${#lines[@]} -eq "$(find "$BATS_TEST_DIRNAME/../scenarios" -name '*.toml' | wc -l)" ]
+@test "every scenario of the repository can be read, and some series has use for it" {
+	for base in "$BATS_TEST_DIRNAME"/../../{,mainline/*/}BASE; do
+		"$scripts/scenarios.py" --series "$(dirname -- "$base")" >>all
+	done
+	[ "$(cut -d ' ' -f 1 all | sort -u | wc -l)" -eq \
+		"$(find "$BATS_TEST_DIRNAME/../scenarios" -name '*.toml' | wc -l)" ]
 }
 
 @test "what a scenario does not say is taken from another" {
@@ -102,4 +105,18 @@ print(scenarios.read('one', '../../upper', ${below%:*})['unpatched']['verdict'])
 	echo '[three.unpatched]' >../../scenarios.toml
 	run -1 "$list"
 	[[ $output = *"scenarios.toml names the unknown scenario 'three'"* ]]
+}
+
+@test "a target that is not a number" {
+	printf '%s\n' 'like = "one"' 'target = "400"' >two.toml
+	run -1 "$list"
+	[[ $output = *"two.toml has a target that is not a number"* ]]
+}
+
+@test "a series has no use for a scenario" {
+	echo 'like = "one"' >two.toml
+	mkdir ../../series
+	echo 'without = ["two"]' >../../series/scenarios.toml
+	run -0 "$list" --series ../../series
+	[ "$output" = "one pc yes" ]
 }
