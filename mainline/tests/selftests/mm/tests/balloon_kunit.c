@@ -16,9 +16,12 @@
 #include <linux/panic.h>
 #include <linux/slab.h>
 #include <linux/vmstat.h>
+#include <linux/workqueue.h>
 
 /* More than any test needs, and a limit for lists that are corrupted */
 #define MAX_PAGES	15
+/* Only a broken kernel takes that long. */
+#define TIMEOUT		(5 * HZ)
 
 struct test_balloon {
 	struct balloon_dev_info info;
@@ -26,6 +29,7 @@ struct test_balloon {
 	/* Pages for migrate_pages(), and those that it migrates to */
 	struct list_head isolated;
 	struct list_head targets;
+	struct delayed_work end_isolation;
 
 	/* What migratepage() returns for the first calls, and from then on */
 	const int *results;
@@ -164,6 +168,15 @@ static int migrate(struct test_balloon *b)
 {
 	return migrate_pages(&b->isolated, get_target, NULL, (unsigned long)b,
 			     MIGRATE_ASYNC, MR_COMPACTION, NULL);
+}
+
+static void end_isolation_work(struct work_struct *work)
+{
+	struct test_balloon *b = container_of(work, struct test_balloon,
+					      end_isolation.work);
+
+	migrate(b);
+	putback_movable_pages(&b->isolated);
 }
 
 /* The first half of isolate_movable_ops_page(), and the second one */
@@ -688,6 +701,56 @@ static void migration_meets_deflation(struct kunit *test)
 	put_page(page);
 }
 
+static void wait_isolated(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct balloon_dev_info *info = &f->a.info;
+	unsigned long start = jiffies;
+
+	/* The isolated page of another balloon does not matter. */
+	inflate_and_isolate(test, &f->b);
+	KUNIT_EXPECT_FALSE(test, balloon_wait_isolated(info, TIMEOUT));
+	inflate_and_isolate(test, &f->a);
+	inflate(test, &f->a);
+	KUNIT_EXPECT_TRUE(test, balloon_wait_isolated(info, TIMEOUT));
+	KUNIT_EXPECT_TRUE(test, time_before(jiffies, start + TIMEOUT));
+
+	KUNIT_EXPECT_EQ(test, deflate(&f->a, 1), 1);
+	start = jiffies;
+	KUNIT_EXPECT_FALSE(test, balloon_wait_isolated(info, HZ));
+	KUNIT_EXPECT_TRUE(test, time_after_eq(jiffies, start + HZ));
+	KUNIT_EXPECT_TRUE(test, time_before(jiffies, start + 7 * HZ / 4));
+	expect_counts(test, 3, 1, 0);
+}
+
+static void wait_for_isolated_page(struct kunit *test)
+{
+	static const int results[] = { 0, -ENOENT, -EBUSY };
+	struct fixture *f = test->priv;
+	struct balloon_dev_info *info = &f->a.info;
+	unsigned long start;
+	struct page *page;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(results); i++) {
+		page = inflate_and_isolate(test, &f->a);
+		add_target(&f->a, new_page(test));
+		f->a.result = results[i];
+		start = jiffies;
+		schedule_delayed_work(&f->a.end_isolation, HZ / 20 + 1);
+		KUNIT_EXPECT_EQ(test, balloon_wait_isolated(info, TIMEOUT),
+				results[i] != -ENOENT);
+		KUNIT_EXPECT_TRUE(test, time_before(jiffies, start + TIMEOUT));
+		KUNIT_EXPECT_EQ(test, info->isolated_pages, 0);
+		/* Only a page that was put back is still in the balloon. */
+		KUNIT_EXPECT_EQ(test, !!page_private(page),
+				results[i] == -EBUSY);
+		flush_delayed_work(&f->a.end_isolation);
+		deflate(&f->a, MAX_PAGES);
+	}
+	expect_counts(test, 3, 3, 1);
+}
+
 static void dequeue_from_empty_balloon(struct kunit *test)
 {
 	struct fixture *f = test->priv;
@@ -706,6 +769,7 @@ static void init_balloon(struct kunit *test, struct test_balloon *b)
 	b->test = test;
 	INIT_LIST_HEAD(&b->isolated);
 	INIT_LIST_HEAD(&b->targets);
+	INIT_DELAYED_WORK(&b->end_isolation, end_isolation_work);
 }
 
 /* Get all pages out of the balloon, wherever the test stopped. */
@@ -713,6 +777,7 @@ static bool drain_balloon(struct test_balloon *b)
 {
 	struct page *page;
 
+	flush_delayed_work(&b->end_isolation);
 	putback_movable_pages(&b->isolated);
 	while ((page = pop_page(&b->targets)))
 		put_page(page);
@@ -800,6 +865,8 @@ static struct kunit_case balloon_test_cases[] = {
 	KUNIT_CASE_PARAM(migrate_elsewhere, elsewhere_gen_params),
 	KUNIT_CASE(use_balloons_during_migration),
 	KUNIT_CASE(migration_meets_deflation),
+	KUNIT_CASE(wait_isolated),
+	KUNIT_CASE(wait_for_isolated_page),
 	/* Kernels that do not expect this stop here. */
 	KUNIT_CASE(dequeue_from_empty_balloon),
 	{}
