@@ -10,10 +10,10 @@ does. All scenarios are checked, whichever are named.
 
 A scenario stands in selftests/scenarios/. What it says otherwise with one series
 stands in scenarios.toml of that series, as a table of that name; there, "scenarios"
-names those that the series has use for, if not all, or "without" those that it has no
-use for. What a series stands on is asked first. With --below, the unpatched kernel is
-what the series stands on, and it is the table "below" that says what is seen there:
-pass, if there is none.
+names those that the series has use for besides what it stands on, if not all, or
+"without" those that it has no use for. What a series stands on is asked first. With
+--below, the unpatched kernel is what the series stands on, and it is the table "below"
+that says what is seen there: pass, if there is none.
 """
 
 import argparse
@@ -74,6 +74,8 @@ def overrides(series):
         for key, value in (load(path) if path.exists() else {}).items():
             if not isinstance(value, list if key in LISTS else dict):
                 raise Unusable(f"{path}: {key} is neither a list of scenarios nor one of them")
+            if key == "scenarios":
+                value = found.get(key, []) + value
             found[key] = found.get(key, {}) | value if isinstance(value, dict) else value
     return found
 

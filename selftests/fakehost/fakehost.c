@@ -125,8 +125,8 @@ static unsigned long starts, resets;
 module_param(starts, ulong, 0444);
 module_param(resets, ulong, 0444);
 /* The driver wants to hear the doorbell. */
-static bool doorbell;
-module_param(doorbell, bool, 0444);
+static int doorbell;
+module_param(doorbell, int, 0444);
 
 /*
  * What the guest must not do: lock a page twice, unlock one that is not locked,
@@ -161,8 +161,8 @@ static struct task_struct *migrators[MIGRATORS];
 /* Has unlocked the old page of a migration and not yet locked the new one. */
 static struct task_struct *migrating;
 /* The driver resets: it has released the doorbell and not yet sent the guest's id. */
-static bool resetting;
-module_param(resetting, bool, 0444);
+static int resetting;
+module_param(resetting, int, 0444);
 /* The driver goes: it has released the doorbell, and has sent its last start. */
 static bool leaving, left;
 /* Since then. */
@@ -419,7 +419,7 @@ static int handle_inl(struct kprobe *probe, struct pt_regs *regs)
 		regs->bx = target;
 		break;
 	case GUEST_ID:
-		resetting = false;
+		resetting = 0;
 		regs->ax = granted ? SUCCESS : RESET;
 		break;
 	case DOORBELL_SET:
@@ -637,7 +637,7 @@ static int driver_changes(struct notifier_block *nb, unsigned long state, void *
 		if (!try_module_get(THIS_MODULE))
 			return notifier_from_errno(-ENODEV);
 		driver = module;
-		doorbell = false;
+		doorbell = 0;
 		leaving = false;
 		left = false;
 		held = 0;

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,6 +84,22 @@ static inline long parameter_or(const char *name, long otherwise)
 	const char *value = getenv(name);
 
 	return value ? strtol(value, NULL, 0) : otherwise;
+}
+
+/*
+ * Waits until the balloon has as many pages as the kernel command line says by pages=N.
+ * Returns whether it has, which is no if that takes longer.
+ */
+static inline bool balloon_fills(unsigned int seconds)
+{
+	double end = now() + seconds;
+
+	while (vmstat("nr_balloon_pages") < parameter_or("pages", 1)) {
+		if (now() > end)
+			return false;
+		usleep(50000);
+	}
+	return true;
 }
 
 #endif

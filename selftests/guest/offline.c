@@ -11,7 +11,7 @@
 #define ROUNDS 5
 #define MAX_NODES 2
 /* Seconds after which a block stays where it is. */
-#define PATIENCE 8
+#define LIMIT 8
 
 static int node_of(const char *block)
 {
@@ -59,7 +59,7 @@ TEST_F_TIMEOUT(memory, goes_away, 400)
 
 			ASSERT_GT(MAX_NODES, node);
 
-			ret = offline(block, PATIENCE);
+			ret = offline(block, LIMIT);
 			TH_LOG("%s: %s", strrchr(block, '/') + 1, ret ? strerror(-ret) : "away");
 			if (ret)
 				continue;

@@ -26,7 +26,7 @@
 #define SELECT_BUS 0xae10
 #define EJECT 0xae08
 /* Seconds in which a balloon is filled, and in which a device is removed. */
-#define PATIENCE 40
+#define LIMIT 40
 
 FIXTURE(balloon)
 {
@@ -37,7 +37,6 @@ FIXTURE(balloon)
 /* Finds the PCI device, and waits until there is something in the balloon. */
 FIXTURE_SETUP(balloon)
 {
-	double end = now() + PATIENCE;
 	glob_t devices;
 
 	ASSERT_EQ(0, glob(DEVICES, 0, NULL, &devices))
@@ -46,11 +45,8 @@ FIXTURE_SETUP(balloon)
 	globfree(&devices);
 	*strrchr(self->device, '/') = 0;
 	ASSERT_EQ(1, sscanf(strrchr(self->device, '/'), "/%*x:%*x:%x", &self->slot));
-	while (vmstat("nr_balloon_pages") < parameter_or("pages", 1)) {
-		ASSERT_GT(end, now())
-			TH_LOG("%ld pages are in the balloon", vmstat("nr_balloon_pages"));
-		usleep(50000);
-	}
+	ASSERT_TRUE(balloon_fills(LIMIT))
+		TH_LOG("%ld pages are in the balloon", vmstat("nr_balloon_pages"));
 }
 
 FIXTURE_TEARDOWN(balloon)
@@ -97,10 +93,10 @@ TEST_F_TIMEOUT(balloon, loses_its_device, 120)
 	ASSERT_LE(0, pid);
 	if (!pid)
 		_exit(write_file(path, "1") ? 1 : 0);
-	for (end = now() + PATIENCE; !ended && now() < end; usleep(10000))
+	for (end = now() + LIMIT; !ended && now() < end; usleep(10000))
 		ended = waitpid(pid, &status, WNOHANG);
 	ASSERT_EQ(pid, ended)
-		TH_LOG("the device is not removed after %d s", PATIENCE);
+		TH_LOG("the device is not removed after %d s", LIMIT);
 	EXPECT_EQ(0, status);
 	EXPECT_NE(0, access(self->device, F_OK));
 	EXPECT_EQ(0, vmstat("nr_balloon_pages"));

@@ -44,22 +44,6 @@ static long host(const char *name)
 	return read_parameter("fakehost", name);
 }
 
-/* A parameter that is true or false. */
-static bool host_says(const char *name)
-{
-	char path[128];
-	int c = EOF;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/sys/module/fakehost/parameters/%s", name);
-	file = fopen(path, "r");
-	if (file) {
-		c = fgetc(file);
-		fclose(file);
-	}
-	return c == 'Y';
-}
-
 static int set_host(const char *name, long value)
 {
 	return write_parameter("fakehost", name, value);
@@ -381,13 +365,13 @@ TEST_F_TIMEOUT(vmware, unload_doorbell, STUCK)
 
 		if (loads)
 			ASSERT_EQ(0, load("/lib/vmw_balloon.ko", ""));
-		while (!host_says("doorbell") && now() < end)
+		while (host("doorbell") != 1 && now() < end)
 			usleep(1000);
-		ASSERT_TRUE(host_says("doorbell"));
+		ASSERT_EQ(1, host("doorbell"));
 		ASSERT_EQ(0, set_host("reset", 1));
-		while (!host_says("resetting") && now() < end)
+		while (host("resetting") != 1 && now() < end)
 			usleep(1000);
-		ASSERT_TRUE(host_says("resetting"));
+		ASSERT_EQ(1, host("resetting"));
 		ASSERT_EQ(0, unload("vmw_balloon"));
 		check_empty(_metadata, self);
 	}

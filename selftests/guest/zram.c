@@ -20,7 +20,7 @@
 #define N_PAGES_SMALL ((16UL << 20) / PAGE)
 #define ROUNDS_SMALL 3
 /* Seconds after which a block stays where it is. */
-#define PATIENCE 8
+#define LIMIT 8
 
 /* In the order in which they need each other. */
 static const char *const modules[] = { "lzo_compress", "lzo_decompress", "zsmalloc", "zram" };
@@ -147,7 +147,7 @@ TEST_F_TIMEOUT(zram, goes_while_memory_does, 400)
 			pid = fork();
 			ASSERT_LE(0, pid);
 			if (!pid) {
-				if (!offline(block, PATIENCE))
+				if (!offline(block, LIMIT))
 					set_state(block, "online_movable");
 				_exit(0);
 			}

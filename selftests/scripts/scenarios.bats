@@ -120,3 +120,14 @@ print(scenarios.read('one', '../../upper', ${below%:*})['unpatched']['verdict'])
 	run -0 "$list" --series ../../series
 	[ "$output" = "one pc yes" ]
 }
+
+@test "what a series has use for, and what it stands on" {
+	echo 'like = "one"' >two.toml
+	echo 'like = "one"' >three.toml
+	mkdir -p ../../lower ../../upper
+	echo 'scenarios = ["two"]' >../../lower/scenarios.toml
+	echo 'scenarios = ["three"]' >../../upper/scenarios.toml
+	echo 'ON=../lower' >../../upper/BASE
+	run -0 "$list" --series ../../upper
+	[ "$output" = "three pc yes"$'\n'"two pc yes" ]
+}
