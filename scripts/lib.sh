@@ -305,6 +305,16 @@ wait_for_boot() {
 	unset "directory_of[$pid]"
 }
 
+# wait_for_all PID...: for children of this shell, so that none of them goes on when one
+# has failed
+wait_for_all() {
+	local pid status=0
+	for pid; do
+		wait "$pid" || status=1
+	done
+	return "$status"
+}
+
 # Git, whatever the user's configuration says about line ends, hooks and
 # signatures.
 plain_git() {
