@@ -72,10 +72,9 @@ static void write_disk(struct __test_metadata *_metadata, FIXTURE_DATA(zram) *se
 	ASSERT_EQ(PAGE, pwrite(self->fd, self->buffer, PAGE, page * PAGE));
 }
 
-/* All of its memory is free again. A module may be in use for a moment. */
+/* All of its memory is free again, if nobody has it open. A module may be in use for a moment. */
 static void end_disk(struct __test_metadata *_metadata, FIXTURE_DATA(zram) *self)
 {
-	close(self->fd);
 	EXPECT_EQ(0, write_file("/sys/block/zram0/reset", "1"));
 	for (size_t i = ARRAY_SIZE(modules); i--; ) {
 		double end = now() + UNLOAD_SECONDS;
@@ -121,6 +120,7 @@ TEST_F_TIMEOUT(zram, keeps_what_was_written, 400)
 		TH_LOG("round %lu: zsmalloc has %ld pages", round,
 		       vmstat("nr_zspages"));
 	}
+	close(self->fd);
 	end_disk(_metadata, self);
 	printf("# figure migrated_besides_balloon %ld\n",
 	       vmstat("pgmigrate_success") - self->migrated -
@@ -144,6 +144,7 @@ TEST_F_TIMEOUT(zram, goes_while_memory_does, 400)
 			begin_disk(_metadata, self);
 			for (unsigned long page = 0; page < N_PAGES_SMALL; page++)
 				write_disk(_metadata, self, page, round);
+			close(self->fd);
 			pid = fork();
 			ASSERT_LE(0, pid);
 			if (!pid) {
