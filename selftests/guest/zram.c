@@ -72,7 +72,10 @@ static void write_disk(struct __test_metadata *_metadata, FIXTURE_DATA(zram) *se
 	ASSERT_EQ(PAGE, pwrite(self->fd, self->buffer, PAGE, page * PAGE));
 }
 
-/* All of its memory is free again, if nobody has it open. A module may be in use for a moment. */
+/*
+ * All of its memory is free again, if nobody has it open. A module may be in use for a
+ * moment.
+ */
 static void end_disk(struct __test_metadata *_metadata, FIXTURE_DATA(zram) *self)
 {
 	EXPECT_EQ(0, write_file("/sys/block/zram0/reset", "1"));
