@@ -260,12 +260,21 @@ lock_tree() {
 # them, that of the series before the shared one.
 # shellcheck disable=SC2034 # used by the scripts that source this file
 read_build() {
-	local name found
+	local name found line fragment inner made_of="${made_of:-} $1"
 	found=$(places kconfig-fragments/builds | xargs -d '\n' cat --)
-	while read -r name arch targets fragments; do
+	while read -r name arch targets line; do
 		[ "$name" = "$1" ] || continue
 		IFS=, read -r -a targets <<<"$targets"
-		read -r -a fragments <<<"$fragments"
+		fragments=()
+		for fragment in $line; do
+			[[ " $made_of " != *" $fragment "* ]] ||
+				die "kconfig-fragments/builds makes $fragment of itself"
+			inner=$fragment
+			[[ $fragment = *.config* ]] ||
+				inner=$(read_build "$fragment" && echo "${fragments[@]}") || exit
+			# shellcheck disable=SC2206 # names without blanks
+			fragments+=($inner)
+		done
 		return
 	done <<<"$found"
 	die "kconfig-fragments/builds has no build called $1"

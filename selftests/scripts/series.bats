@@ -141,6 +141,19 @@ located() {
 	[ "${lines[3]}" = x86_64 ]
 }
 
+@test "a build stands for its fragments in another one, which may come first" {
+	mkdir "$series/kconfig-fragments"
+	printf '%s\n' 'more x86_64 vmlinux less b.config' 'less powerpc a.o a.config? c.config' \
+		'one x86_64 a.o two' 'two x86_64 a.o a.config one' >"$series/kconfig-fragments/builds"
+	# shellcheck disable=SC2016 # the other shell expands this
+	SERIES=$series run -0 bash -c 'set -euo pipefail; . "$scripts/lib.sh"
+		read_build more; echo "$arch ${targets[*]} ${fragments[*]}"'
+	[ "$output" = "x86_64 vmlinux a.config? c.config b.config" ]
+	# shellcheck disable=SC2016 # the other shell expands this
+	SERIES=$series run -1 bash -c 'set -euo pipefail; . "$scripts/lib.sh"; read_build one'
+	[[ $output = *"makes one of itself"* ]]
+}
+
 # run_both OPTION...: scripts/run for the series second/, where nothing is built or booted
 run_both() {
 	copy=$BATS_TEST_TMPDIR/copy
