@@ -33,6 +33,8 @@ class Ledger:
         self._examples = []
         # How many pages the ledger had more, or less, than the driver said.
         self._ahead = self._behind = 0
+        # What the driver said last, and the fewest pages since then.
+        self._said = self._fewest = None
 
     def _violation(self, what):
         self._violations += 1
@@ -51,6 +53,8 @@ class Ledger:
             if address not in self._pages:
                 self._violation(f"page {address:#x} was taken back and not given")
             self._pages.discard(address)
+            if self._said is not None:
+                self._fewest = min(self._fewest, len(self._pages))
         else:
             self._violation(f"page {address:#x} was named on queue {self._queue}")
 
@@ -62,6 +66,16 @@ class Ledger:
         self._resets += 1
         self._at_reset += len(self._pages)
         self._pages.clear()
+        self._said = None
+
+    def _size(self, said):
+        now = len(self._pages)
+        self._ahead = max(self._ahead, now - said)
+        self._behind = max(self._behind, said - now)
+        if self._said is not None:
+            # In between, the driver went from the one size to the other.
+            self._behind = max(self._behind, min(said, self._said) - self._fewest)
+        self._said, self._fewest = said, now
 
     def read(self, line):
         """One line of the trace."""
@@ -73,9 +87,7 @@ class Ledger:
         elif event == b"virtio_balloon_bad_addr":
             self._violation(f"no memory is at {words[-1].decode()}")
         elif event == b"virtio_balloon_set_config":
-            difference = len(self._pages) - int(words[1])
-            self._ahead = max(self._ahead, difference)
-            self._behind = max(self._behind, -difference)
+            self._size(int(words[1]))
         elif event == b"virtio_set_status":
             self._status(words[1], words[3])
 

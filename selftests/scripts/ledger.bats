@@ -73,6 +73,36 @@ ledger() {
 	ledger ahead 0 behind 1 violations 0
 }
 
+@test "a migration takes the old page back first, and the driver speaks later" {
+	{
+		give 0x1000 0x2000
+		says 2
+		take 0x1000
+		give 0x3000
+		give 0x4000
+		says 3
+	} >trace
+	ledger ahead 0 behind 1 violations 0
+}
+
+@test "the driver deflates, and inflates again" {
+	{
+		give 0x1000 0x2000
+		says 2
+		take 0x1000
+		says 1
+		give 0x3000
+		take 0x2000
+		give 0x4000
+		says 2
+		reset 0xb
+		give 0x1000
+		take 0x1000
+		says 0
+	} >trace
+	ledger ahead 0 behind 0 violations 0
+}
+
 @test "a page is given twice" {
 	give 0x1000 0x1000 >trace
 	ledger left 1 violations 1 examples '["page 0x1000 was given twice"]'
