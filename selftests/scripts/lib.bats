@@ -153,6 +153,35 @@ in_lib() {
 	done
 }
 
+@test "test: which gates of which series" {
+	copy=$BATS_TEST_TMPDIR/copy
+	mkdir -p "$copy/more/fixes" "$copy/more/tests"
+	cp -r "$scripts" "$copy"
+	cp "$scripts/../BASE" "$copy"
+	cp "$scripts/../BASE" "$copy/more/fixes"
+	echo ON=../fixes >"$copy/more/tests/BASE"
+	# shellcheck disable=SC2016 # the stub expands this
+	for program in "$copy/scripts/install-packages" "$copy"/scripts/gates/*; do
+		printf '%s\n' '#!/bin/bash' 'echo "$(basename "$0") of $(basename "$1")"' >"$program"
+	done
+	git -C "$copy" init --quiet
+	git -C "$copy" add .
+	run -0 "$copy/scripts/test"
+	[ "${lines[-1]}" = "34 passed, 0 failed" ]
+	for gate in "run of copy" "warnings of copy" "scripts of copy" "mail of fixes" "mail of tests" "run of tests"; do
+		[[ $output = *$'\n'"$gate"$'\n'* ]]
+	done
+	for gate in "run of fixes" "warnings of tests" "scripts of tests"; do
+		[[ $output != *$'\n'"$gate"$'\n'* ]]
+	done
+	run -0 "$copy/scripts/test" --all-series
+	[ "${lines[-1]}" = "51 passed, 0 failed" ]
+	run -0 "$copy/scripts/test" --series "$copy/more/fixes"
+	[ "${lines[-1]}" = "19 passed, 0 failed" ]
+	run -0 "$copy/scripts/test" run mail
+	[ "${lines[-1]}" = "2 passed, 0 failed" ]
+}
+
 @test "a gate without a directory takes the root" {
 	run -0 "$scripts/gates/series-files"
 	[[ $output = *" patches" ]]
