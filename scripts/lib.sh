@@ -14,6 +14,9 @@ export LC_ALL=C.UTF-8
 
 # A child that dies of the same interrupt is no failure to be told or passed over.
 trap 'exit 130' INT
+# Whoever is killed alone ends after its child: no make may go on in a tree that the
+# trap for EXIT, or the next run, is about to change.
+trap 'exit 143' TERM
 
 say() {
 	printf '%s\n' "$*" >&2

@@ -182,6 +182,19 @@ in_lib() {
 	[ "${lines[-1]}" = "2 passed, 0 failed" ]
 }
 
+@test "a script that is terminated waits for its child" {
+	cd "$BATS_TEST_TMPDIR"
+	# shellcheck disable=SC2016 # the other shell expands this
+	bash -c '. "$scripts/lib.sh"; trap "echo end >>log" EXIT
+		bash -c "sleep 1; echo child >>log"; echo next >>log' &
+	sleep 0.5
+	kill -TERM $!
+	status=0
+	wait $! || status=$?
+	[ "$status" -eq 143 ]
+	[ "$(xargs <log)" = "child end" ]
+}
+
 @test "a gate without a directory takes the root" {
 	run -0 "$scripts/gates/series-files"
 	[[ $output = *" patches" ]]
