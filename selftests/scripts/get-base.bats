@@ -24,6 +24,24 @@ setup() {
 	[[ $output = *"$clone"* ]]
 }
 
+# files_of DIRECTORY: what is in it
+files_of() {
+	find "$1" -type f -exec sha256sum {} + | sort
+}
+
+@test "LINUX= is only read, if it is shallow, too" {
+	git clone --quiet --depth 1 --branch v0.1 "file://$clone" "$BATS_TEST_TMPDIR/shallow" 2>/dev/null
+	for LINUX in "$clone" "$BATS_TEST_TMPDIR/shallow"; do
+		export LINUX
+		before=$(files_of "$LINUX")
+		# shellcheck disable=SC2016 # the other shell expands this
+		run -0 bash -c 'set -euo pipefail; . "$scripts/lib.sh"; locate_series "$1"
+			"$scripts/checkout-tree" "$repository" "$tip" "$2"' sh "$series" "$BATS_TEST_TMPDIR/tree"
+		[ "$(sed -n 10p "$BATS_TEST_TMPDIR/tree/file")" = ten ]
+		[ "$(files_of "$LINUX")" = "$before" ]
+	done
+}
+
 @test "no network" {
 	export http_proxy=http://127.0.0.1:1 https_proxy=http://127.0.0.1:1
 	run -1 "$scripts/get-base" --series "$series"

@@ -39,7 +39,7 @@ make_second() {
 located() {
 	# shellcheck disable=SC2016 # the other shell expands this
 	bash -c 'set -euo pipefail; . "$scripts/lib.sh"; locate_series "$1"
-		printf "%s\n" "$release" "$base" "$tip" "$tree"' located "$1"
+		printf "%s\n" "$release" "$base" "$tip" "$tree" "$repository"' located "$1"
 }
 
 @test "a series that stands on another one has its own patches alone" {
@@ -50,7 +50,7 @@ located() {
 	run -0 located "$second"
 	[ "${lines[0]}" = "$(git -C "$clone" rev-parse v0.1)" ]
 	[ "${lines[1]}" = "$(git -C "$clone" rev-parse second^)" ]
-	[ "$(git -C "$clone" show "${lines[2]}:file" | sed -n 10,11p | xargs)" = "ten eleven" ]
+	[ "$(git -C "${lines[4]}" show "${lines[2]}:file" | sed -n 10,11p | xargs)" = "ten eleven" ]
 }
 
 @test "a branch of it and the way back" {
