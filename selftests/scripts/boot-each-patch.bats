@@ -35,7 +35,7 @@ stub() {
 # judged VERDICT...: what judge says of one boot after the other
 judged() {
 	printf '%s\n' "$@" >"$BATS_TEST_TMPDIR/verdicts"
-	stub judge "head -n 1 '$BATS_TEST_TMPDIR/verdicts' | tr / '\n'; sed -i 1d '$BATS_TEST_TMPDIR/verdicts'; false"
+	stub judge "[ -e \"\$1/../tree/file\" ] || exit 1; head -n 1 '$BATS_TEST_TMPDIR/verdicts' | tr / '\n'; sed -i 1d '$BATS_TEST_TMPDIR/verdicts'; false"
 }
 
 @test "numbers that are none" {
