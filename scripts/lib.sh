@@ -221,7 +221,26 @@ locate_base() {
 	found=$("$scripts/get-base" --series "$SERIES")
 	{ read -r repository; read -r release; read -r base_name; } <<<"$found"
 	stand
-	tree=$cache/trees/$(printf '%s %s%s' "$repository" "$release" "${SERIES#"$top"}" |
+	use_tree "$release"
+}
+
+# locate_commit DIRECTORY REVISION: the same of a commit of the clone in LINUX=, which is
+# tested as it is with the scenarios of the series. Sets the repository, the commit tip,
+# what it is, and the directory tree.
+# shellcheck disable=SC2034 # used by the scripts that source this file
+locate_commit() {
+	local found
+	read_stack "$1"
+	export SERIES=${stack[-1]}
+	use_cache
+	found=$("$scripts/get-base" --series "$SERIES" "$2")
+	{ read -r repository; read -r tip; read -r base_name; } <<<"$found"
+	use_tree "any commit"
+}
+
+# use_tree OF_WHAT: sets the directory tree
+use_tree() {
+	tree=$cache/trees/$(printf '%s %s%s' "$repository" "$1" "${SERIES#"$top"}" |
 		sha256sum | cut -c 1-12)
 }
 

@@ -120,7 +120,7 @@ in_lib() {
 	cp -r -- "$scripts" "$scripts/../BASE" "$BATS_TEST_TMPDIR/copy"
 	printf '%s\n' '#!/bin/sh' 'echo "asked for $*"' 'exit 1' \
 		>"$BATS_TEST_TMPDIR/copy/scripts/install-packages"
-	PATH=$BATS_TEST_TMPDIR/bin run -1 "$BATS_TEST_TMPDIR/copy/scripts/run" --no-install
+	PATH=$BATS_TEST_TMPDIR/bin run -125 "$BATS_TEST_TMPDIR/copy/scripts/run" --no-install
 	[[ $output = *"asked for --no-install run"* ]]
 }
 
@@ -132,17 +132,17 @@ in_lib() {
 }
 
 @test "run: options that exclude each other" {
-	run -1 "$scripts/run" --base --both
+	run -2 "$scripts/run" --base --both
 	[[ $output = *"--base and --both exclude each other"* ]]
-	run -1 "$scripts/run" --all --scenario virtio
+	run -2 "$scripts/run" --all --scenario virtio
 	[[ $output = *"--all takes every scenario"* ]]
-	run -1 "$scripts/run" --scenario virtio --scenario virtio
+	run -2 "$scripts/run" --scenario virtio --scenario virtio
 	[[ $output = *"--scenario virtio is there twice"* ]]
-	run -1 "$scripts/run" --accel turbo
+	run -2 "$scripts/run" --accel turbo
 	[[ $output = *"--accel takes auto, kvm or tcg"* ]]
-	run -1 "$scripts/run" --scenario three
+	run -2 "$scripts/run" --scenario three
 	[[ $output = *"unknown scenario 'three'"* ]]
-	run -1 "$scripts/run" --series "$BATS_TEST_TMPDIR"
+	run -2 "$scripts/run" --series "$BATS_TEST_TMPDIR"
 	[[ $output = *"there is no BASE"* ]]
 }
 

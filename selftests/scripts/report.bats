@@ -68,7 +68,7 @@ booted() {
 @test "a run that was not finished" {
 	booted patched pass
 	echo "patched virtio" >>plan
-	run -1 "$scripts/report" .
+	run -125 "$scripts/report" .
 	[[ $output = *"wrong: with the series: no verdict"* ]]
 }
 
@@ -76,7 +76,7 @@ booted() {
 	booted patched pass
 	booted unpatched fail "  page 7 was lost"
 	: >unpatched/cmm-churn/verdict
-	run -1 "$scripts/report" .
+	run -125 "$scripts/report" .
 }
 
 @test "nothing was to be booted" {

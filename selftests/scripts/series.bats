@@ -39,7 +39,7 @@ make_second() {
 located() {
 	# shellcheck disable=SC2016 # the other shell expands this
 	bash -c 'set -euo pipefail; . "$scripts/lib.sh"; locate_series "$1"
-		printf "%s\n" "$release" "$base" "$tip" "$tree" "$repository"' located "$1"
+		printf "%s\n" "$release" "$base" "$tip" "$repository" "$tree"' located "$1"
 }
 
 @test "a series that stands on another one has its own patches alone" {
@@ -50,7 +50,7 @@ located() {
 	run -0 located "$second"
 	[ "${lines[0]}" = "$(git -C "$clone" rev-parse v0.1)" ]
 	[ "${lines[1]}" = "$(git -C "$clone" rev-parse second^)" ]
-	[ "$(git -C "${lines[4]}" show "${lines[2]}:file" | sed -n 10,11p | xargs)" = "ten eleven" ]
+	[ "$(git -C "${lines[3]}" show "${lines[2]}:file" | sed -n 10,11p | xargs)" = "ten eleven" ]
 }
 
 @test "a branch of it and the way back" {
@@ -154,8 +154,8 @@ located() {
 	[[ $output = *"makes one of itself"* ]]
 }
 
-# run_both OPTION...: scripts/run for the series second/, where nothing is built or booted
-run_both() {
+# make_copy: of scripts/run, which builds and boots nothing
+make_copy() {
 	copy=$BATS_TEST_TMPDIR/copy
 	mkdir -p "$copy/selftests/scenarios"
 	cp -r -- "$scripts" "$scripts/../kconfig-fragments" "$scripts/../BASE" "$copy"
@@ -175,6 +175,11 @@ print(json.dumps({\"scenario\": scenarios.read(\"one\", series, \"--below\" in a
 		printf '%s\n' 'grep -q ten "$1/kernel" && echo pass || echo crash' >"$copy/scripts/judge"
 	}
 	sed -i '1i #!/bin/bash' "$copy"/scripts/{install-packages,build-guest,boot,judge}
+}
+
+# run_both OPTION...: scripts/run for the series second/
+run_both() {
+	make_copy
 	run -0 "$copy/scripts/run" --series "$second" --both "$@"
 	[[ $output = *"verdict             pass" ]]
 }
@@ -199,4 +204,39 @@ print(json.dumps({\"scenario\": scenarios.read(\"one\", series, \"--below\" in a
 	run -0 "$copy/scripts/run" --series "$series"
 	wait $!
 	[ "$(tail -n 1 "$BATS_TEST_TMPDIR/a")" = "verdict             pass" ]
+}
+
+@test "a commit is tested as it is, and git bisect run understands the status" {
+	make_second
+	make_copy
+	sed -i 's/^10$/ten/' "$clone/file"
+	git -C "$clone" commit --quiet --all --message=good
+	good=$(git -C "$clone" rev-parse HEAD)
+	rm "$clone/file"
+	git -C "$clone" commit --quiet --all --message="does not build"
+	seq 20 >"$clone/file"
+	git -C "$clone" add file
+	git -C "$clone" commit --quiet --message=bad
+	git -C "$clone" commit --quiet --allow-empty --message=later
+	later=$(git -C "$clone" rev-parse HEAD)
+	run -0 "$copy/scripts/run" --series "$series" --commit "$good"
+	[[ $output = *"commit              $good of $clone: ${good:0:7}"*" good"* ]]
+	[ "${lines[-1]}" = "verdict             pass" ]
+	run -1 "$copy/scripts/run" --series "$series" --commit HEAD
+	[ "${lines[-1]}" = "verdict             fail" ]
+	run -125 "$copy/scripts/run" --series "$series" --commit HEAD~2
+	[[ $output = *"verdict             not tested"* ]]
+	run -125 "$copy/scripts/run" --series "$series" --commit nonsense
+	[[ $output = *"does not have nonsense"* ]]
+	run -2 "$copy/scripts/run" --series "$series" --commit HEAD --base
+	[[ $output = *"--commit tests one kernel, --base names another"* ]]
+
+	cd "$clone"
+	git bisect start HEAD "$good" >/dev/null
+	# shellcheck disable=SC2016 # the other shell expands this
+	run git bisect run bash -c '"$1" --series "$2" --commit "$(git rev-parse HEAD)"' sh \
+		"$copy/scripts/run" "$series"
+	# It is that which does not build, or the next one.
+	[[ $output = *"only 'skip'ped commits left"* ]]
+	[ "$(git rev-parse refs/bisect/bad)" = "$(git rev-parse "$later^")" ]
 }
