@@ -69,7 +69,7 @@ judged() {
 }
 
 @test "what the unpatched kernel shows, until a patch mends it" {
-	judged "fail/  a bug is there" pass
+	judged "fail/  test 1 failed/  a bug is there" pass
 	run -0 "$top/scripts/boot-each-patch" --series "$series" virtio
 	[[ $output = *"virtio "*"known: fail: a bug is there"*"virtio "*"pass"* ]]
 }
@@ -80,8 +80,8 @@ judged() {
 	[[ $output = *"FAIL: passed at 1, now fail: a bug is there"*"1 steps failed"* ]]
 }
 
-@test "more than the unpatched kernel shows, another verdict, or none" {
-	for verdict in "fail/  a bug is there/  another bug" "crash/  a bug is there" fail ""; do
+@test "something else than the unpatched kernel shows, another verdict, or none" {
+	for verdict in "fail/  another bug" "crash/  a bug is there" fail ""; do
 		judged "$verdict"
 		run -1 "$top/scripts/boot-each-patch" --series "$series" --to 1 virtio
 		[[ $output = *"virtio "*"FAIL:"* ]]
