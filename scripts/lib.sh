@@ -81,10 +81,15 @@ use_cache() {
 			"set XDG_CACHE_HOME to a directory that can be written"
 }
 
-# new_run_dir: makes a directory for a run, which this shell and its children hold, and
-# removes those of old runs that nobody holds. Sets run_dir.
+# new_run_dir [DIRECTORY]: makes a directory for a run. In the cache, this shell and its
+# children hold it, and those of old runs that nobody holds are removed. Sets run_dir.
 new_run_dir() {
 	local old
+	if [ -n "${1:-}" ]; then
+		mkdir -p -- "$1" || die "cannot create $1" "the reason is above"
+		run_dir=$(realpath -- "$1")
+		return
+	fi
 	use_cache
 	need flock
 	mkdir -p -- "$cache/runs"

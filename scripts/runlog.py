@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
 """What a run directory says. For the programs beside this one."""
 
+import collections
 import json
 import pathlib
 import re
+
+import ktap
+
+NO_VERDICT = "no verdict"
 
 
 def read_text(run_dir, name):
@@ -34,6 +39,42 @@ def read_figures(run_dir):
     the host did."""
     return dict(re.findall(r"^#\s*figure (\S+) (.*)$", read_text(run_dir, "ktap.log"), re.M),
                 **read_outcome(run_dir).get("figures", {}))
+
+
+def read_plan(run_dir):
+    """What scripts/run has booted, or wants to: pairs of a kernel and a scenario."""
+    plan = []
+    for line in read_text(run_dir, "plan").splitlines():
+        words = line.split()
+        if len(words) != 2 or words[0] not in ("patched", "unpatched"):
+            raise ValueError(f"{run_dir}/plan has a line that is no kernel and scenario: {line}")
+        plan.append((words[0], words[1]))
+    if not plan:
+        raise ValueError(f"{run_dir} holds no plan of scripts/run")
+    return plan
+
+
+Judged = collections.namedtuple("Judged", "verdict reasons shows wrong")
+
+
+def judged(run_dir, kernel, scenario):
+    """The verdict on a boot, and its reasons without the kernel's time stamps; that which
+    its signature looks for; and what is wrong, or None if the scenario expects that."""
+    boot = pathlib.Path(run_dir) / kernel / scenario
+    verdict, *reasons = read_text(boot, "verdict").splitlines() or [NO_VERDICT]
+    reasons = [ktap.STAMP.sub("", line.strip()) for line in reasons]
+    said = read_outcome(boot).get("scenario", {})
+    expected = said.get(kernel, {"verdict": "pass"} if kernel == "patched" else {})
+    wanted, signature = expected.get("verdict", ""), expected.get("signature", "")
+    shows = next(filter(None, (re.search(signature, reason) for reason in reasons)), None)
+    shows = shows[0] if signature and shows else None
+    # What is used after it was freed may show in more than one way.
+    if re.fullmatch(wanted, verdict) and (shows or not signature):
+        return Judged(verdict, reasons, shows, None)
+    word = "with" if kernel == "patched" else "without"
+    wanted += f": {signature}" if signature else ""
+    return Judged(verdict, reasons, shows, f"{word} the series: {verdict}: "
+                  f"{'; '.join(reasons[:3])}, expected: {wanted}")
 
 
 class Channel:

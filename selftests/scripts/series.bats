@@ -164,7 +164,7 @@ make_copy() {
 	echo 'exit 0' >"$copy/scripts/install-packages"
 	# shellcheck disable=SC2016 # the other shells expand these
 	{
-		printf '%s\n' 'mkdir -p "$3"; : >"$5"' 'cp "$2/file" "$3/vmlinux"' >"$copy/scripts/build-guest"
+		printf '%s\n' 'mkdir -p "$3"; : >"$5"' 'cp "$2/file" "$3/vmlinux" && : >"$3/.config"' >"$copy/scripts/build-guest"
 		# What is seen depends on the kernel: on the words in its file.
 		printf '%s\n' 'mkdir -p "$8"' 'cp "$4" "$8/kernel"' \
 			'PYTHONPATH=${0%/*} python3 -B -c "import json, scenarios, sys
@@ -204,6 +204,21 @@ run_both() {
 	run -0 "$copy/scripts/run" --series "$series"
 	wait $!
 	[ "$(tail -n 1 "$BATS_TEST_TMPDIR/a")" = "verdict             pass" ]
+}
+
+@test "a run in a directory of its own has all that it was made of" {
+	make_second
+	out=$BATS_TEST_TMPDIR/out
+	run_both --output "$out"
+	[ -z "$(find "$out" -type l)" ]
+	for file in made-of results.json results.xml results.ktap \
+		{patched,unpatched}/{commit,pc.kernel,pc.config,pc.initramfs,one/verdict}; do
+		[ -e "$out/$file" ]
+	done
+	[[ $(cat "$out/patched/commit") = *" numbers: spell eleven" ]]
+	[ ! -e "$XDG_CACHE_HOME/balloon-series/runs" ]
+	run -2 "$copy/scripts/run" --series "$second" --output "$out"
+	[[ $output = *"$out is not empty"* ]]
 }
 
 @test "a commit is tested as it is, and git bisect run understands the status" {
