@@ -307,15 +307,24 @@ read_build() {
 	die "kconfig-fragments/builds has no build called $1"
 }
 
+# jobs_that_fit: how many guests at a time the CPUs allow; each has two
+jobs_that_fit() {
+	local fit=$(($(nproc) / 2))
+	echo $((fit > 0 ? fit : 1))
+}
+
 # boot_all JOBS [OPTION]...: boots what it reads, lines of a scenario, a kernel, an
 # initramfs and a run directory, so many at a time. When one has ended, it calls the
-# caller's function booted with the directory, the status and the seconds. What boot
+# caller's function booted with the directory, the status and the seconds. More guests
+# than fit have more time. What boot
 # prints goes to a file beside the directory, and is shown if there is one at a time.
 # The guests are children of this shell itself, which they do not outlive.
 boot_all() {
-	local jobs=$1 scenario kernel initramfs dir out
+	local jobs=$1 fit scenario kernel initramfs dir out
 	local -A directory_of=() start_of=()
 	shift
+	fit=$(jobs_that_fit)
+	set -- --patience $(((jobs + fit - 1) / fit)) "$@"
 	while read -r scenario kernel initramfs dir; do
 		[ ${#directory_of[@]} -lt "$jobs" ] || wait_for_boot
 		if [ "$jobs" -eq 1 ]; then

@@ -182,6 +182,22 @@ in_lib() {
 	[ "${lines[-1]}" = "2 passed, 0 failed" ]
 }
 
+@test "as many guests as the CPUs allow, and more time for more" {
+	cp -r "$scripts" "$BATS_TEST_TMPDIR/scripts"
+	cd "$BATS_TEST_TMPDIR"
+	printf '%s\n' '#!/bin/bash' 'echo "$@" >>arguments' >scripts/boot
+	mkdir bin
+	for cpus in 1 2 8; do
+		printf '%s\n' '#!/bin/bash' "echo $cpus" >bin/nproc
+		chmod +x bin/nproc
+		# shellcheck disable=SC2016 # the other shell expands this
+		PATH=$PWD/bin:$PATH bash -c 'set -euo pipefail; . scripts/lib.sh; booted() { :; }
+			jobs_that_fit; boot_all 3 <<<"scenario kernel initramfs run" 2>&1' >>said
+	done
+	[ "$(xargs <said)" = "1 1 4" ]
+	[ "$(grep -o -e '--patience [0-9]*' arguments | xargs)" = "--patience 3 --patience 3 --patience 1" ]
+}
+
 @test "a script that is terminated waits for its child" {
 	cd "$BATS_TEST_TMPDIR"
 	# shellcheck disable=SC2016 # the other shell expands this
