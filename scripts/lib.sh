@@ -307,6 +307,33 @@ read_build() {
 	die "kconfig-fragments/builds has no build called $1"
 }
 
+# read_fragments SOURCE FRAGMENT...: sets fragment_files, where a later one goes over an
+# earlier one. A fragment with a question mark is left out if the source does not know
+# all of its symbols.
+# shellcheck disable=SC2034 # used by the scripts that source this file
+read_fragments() {
+	local source=$1 name found fragment
+	shift
+	fragment_files=()
+	for name; do
+		found=$(places "kconfig-fragments/${name%\?}" | tac)
+		[ -n "$found" ] || die "kconfig-fragments has no ${name%\?}"
+		[[ $name != *\? ]] || knows_symbols "$source" "${found##*$'\n'}" || continue
+		while read -r fragment; do
+			fragment_files+=("$fragment")
+		done <<<"$found"
+	done
+}
+
+# knows_symbols SOURCE FRAGMENT: whether the source has all symbols that it turns on
+knows_symbols() {
+	[ -z "$(comm -23 \
+		<(sed -n -E 's/^CONFIG_([A-Za-z0-9_]+)=.*/\1/p' -- "$2" | sort -u) \
+		<(find "$1/" -name '.?*' -prune -o -name '*Kconfig*' -type f -print0 |
+			xargs -0 grep -hE '^[[:space:]]*(menu)?config ' |
+			awk '{ print $2 }' | sort -u))" ]
+}
+
 # jobs_that_fit: how many guests at a time the CPUs allow; each has two
 jobs_that_fit() {
 	local fit=$(($(nproc) / 2))

@@ -255,3 +255,32 @@ run_both() {
 	[[ $output = *"only 'skip'ped commits left"* ]]
 	[ "$(git rev-parse refs/bisect/bad)" = "$(git rev-parse "$later^")" ]
 }
+
+@test "a kernel that somebody else has built" {
+	make_second
+	make_copy
+	built=$BATS_TEST_TMPDIR/built
+	mkdir -p "$built/scripts/kconfig"
+	run -125 "$copy/scripts/run" --series "$series" --build "$built"
+	[[ $output = *"$built has no vmlinux and .config"*"not tested"* ]]
+	run -2 "$copy/scripts/run" --series "$series" --build "$built" --base
+	[[ $output = *"--build tests one kernel, --base names another"* ]]
+
+	echo ten >"$built/vmlinux"
+	echo 'CONFIG_COMPACTION=y' >"$built/.config"
+	# shellcheck disable=SC2016 # the other shells expand these
+	printf '%s\n' '#!/bin/bash' 'cat "${@:3}" >"$KCONFIG_CONFIG"' >"$built/scripts/kconfig/merge_config.sh"
+	# shellcheck disable=SC2016
+	printf '%s\n' '#!/bin/bash' ': >"$6"' >"$copy/scripts/pack-guest"
+	chmod +x "$built/scripts/kconfig/merge_config.sh"
+	mkdir -p "$series/kconfig-fragments"
+	echo 'pc x86_64 vmlinux one.config' >"$series/kconfig-fragments/builds"
+	echo 'CONFIG_COMPACTION=y' >"$series/kconfig-fragments/one.config"
+	before=$(find "$built" -newer "$copy/scripts/pack-guest")
+	run -0 "$copy/scripts/run" --series "$series" --build "$built"
+	[[ $output = *"build               $built"*"verdict             pass" ]]
+	[ "$(find "$built" -newer "$copy/scripts/pack-guest")" = "$before" ]
+	echo 'CONFIG_BALLOON=y' >>"$series/kconfig-fragments/one.config"
+	run -125 "$copy/scripts/run" --series "$series" --build "$built"
+	[[ $output = *"lacks what was requested"*CONFIG_BALLOON* ]]
+}
