@@ -14,8 +14,8 @@ export LC_ALL=C.UTF-8
 
 # A child that dies of the same interrupt is no failure to be told or passed over.
 trap 'exit 130' INT
-# Whoever is killed alone ends after its child: no make may go on in a tree that the
-# trap for EXIT, or the next run, is about to change.
+# A script that is killed without its child only ends after that child: no make may go
+# on in a tree that the trap for EXIT, or the next run, is about to change.
 trap 'exit 143' TERM
 
 say() {
@@ -81,8 +81,9 @@ use_cache() {
 			"set XDG_CACHE_HOME to a directory that can be written"
 }
 
-# new_run_dir [DIRECTORY]: makes a directory for a run. In the cache, this shell and its
-# children hold it, and those of old runs that nobody holds are removed. Sets run_dir.
+# new_run_dir [DIRECTORY]: makes a directory for a run: the one named, or one in the
+# cache. This shell and its children hold the latter, and directories of old runs there
+# that nobody holds are removed. Sets run_dir.
 new_run_dir() {
 	local old
 	if [ -n "${1:-}" ]; then
@@ -342,9 +343,9 @@ jobs_that_fit() {
 
 # boot_all JOBS [OPTION]...: boots what it reads, lines of a scenario, a kernel, an
 # initramfs and a run directory, so many at a time. When one has ended, it calls the
-# caller's function booted with the directory, the status and the seconds. More guests
-# than fit have more time. What boot
-# prints goes to a file beside the directory, and is shown if there is one at a time.
+# caller's function booted with the directory, the status and the seconds. If more guests
+# run than fit, each gets more time. What boot prints goes to a file beside the
+# directory, and is shown if guests run one at a time.
 # The guests are children of this shell itself, which they do not outlive.
 boot_all() {
 	local jobs=$1 fit scenario kernel initramfs dir out
