@@ -17,6 +17,7 @@ trap 'exit 130' INT
 # A script that is killed without its child only ends after that child: no make may go
 # on in a tree that the trap for EXIT, or the next run, is about to change.
 trap 'exit 143' TERM
+trap 'exit 129' HUP
 
 say() {
 	printf '%s\n' "$*" >&2
@@ -294,14 +295,15 @@ read_build() {
 		[ "$name" = "$1" ] || continue
 		IFS=, read -r -a targets <<<"$targets"
 		fragments=()
-		for fragment in $line; do
+		read -r -a line <<<"$line"
+		for fragment in "${line[@]}"; do
 			[[ " $made_of " != *" $fragment "* ]] ||
 				die "kconfig-fragments/builds makes $fragment of itself"
 			inner=$fragment
 			[[ $fragment = *.config* ]] ||
 				inner=$(read_build "$fragment" && echo "${fragments[@]}") || exit
-			# shellcheck disable=SC2206 # names without blanks
-			fragments+=($inner)
+			read -r -a inner <<<"$inner"
+			fragments+=("${inner[@]}")
 		done
 		return
 	done <<<"$found"

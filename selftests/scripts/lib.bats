@@ -202,8 +202,10 @@ in_lib() {
 	cd "$BATS_TEST_TMPDIR"
 	# shellcheck disable=SC2016 # the other shell expands this
 	bash -c '. "$scripts/lib.sh"; trap "echo end >>log" EXIT
-		bash -c "sleep 1; echo child >>log"; echo next >>log' &
-	sleep 0.5
+		bash -c ": >up; sleep 1; echo child >>log"; echo next >>log' &
+	until [ -e up ]; do
+		sleep 0.1
+	done
 	kill -TERM $!
 	status=0
 	wait $! || status=$?
