@@ -328,6 +328,12 @@ read_fragments() {
 	done
 }
 
+# request_config SOURCE DIRECTORY: makes requested.config there of fragment_files
+request_config() {
+	(cd -- "$2" && KCONFIG_CONFIG=requested.config \
+		"$1/scripts/kconfig/merge_config.sh" -m -Q "${fragment_files[@]}")
+}
+
 # knows_symbols SOURCE FRAGMENT: whether the source has all symbols that it turns on
 knows_symbols() {
 	[ -z "$(comm -23 \

@@ -9,6 +9,9 @@ import re
 import ktap
 
 NO_VERDICT = "no verdict"
+# What a whole run comes to, and the status that tells it.
+PASS, FAIL, NOT_TESTED = "pass", "fail", "not tested"
+STATUS = {PASS: 0, FAIL: 1, NOT_TESTED: 125}
 
 
 def read_text(run_dir, name):
@@ -75,6 +78,14 @@ def judged(run_dir, kernel, scenario):
     wanted += f": {signature}" if signature else ""
     return Judged(verdict, reasons, shows, f"{word} the series: {verdict}: "
                   f"{'; '.join(reasons[:3])}, expected: {wanted}")
+
+
+def overall(wrong):
+    """What a run comes to, of the verdicts that are not as they should be."""
+    wrong = set(wrong)
+    if not wrong:
+        return PASS
+    return NOT_TESTED if wrong == {NO_VERDICT} else FAIL
 
 
 class Channel:

@@ -33,3 +33,18 @@ make_clone_and_series() {
 	ls "$series/patches" >"$series/series"
 	git -C "$clone" reset --quiet --hard v0.1
 }
+
+# booted KERNEL VERDICT [REASON]: a run of a scenario that expects a lost page without the
+# series, and of its two tests
+booted() {
+	mkdir -p "$1/cmm-churn"
+	echo "$1 cmm-churn" >>plan
+	printf '%s\n' "$2" "${@:3}" >"$1/cmm-churn/verdict"
+	cat >"$1/cmm-churn/outcome.json" <<-END
+		{"scenario": {"unpatched": {"verdict": "fail", "signature": "page .* lost"}},
+		 "seconds": 12.3, "accelerator": "tcg", "qemu": "QEMU 7.2"}
+	END
+	echo '{"cmm": {"tests": [["churn", "PASS"], ["empty", "SKIP"]]}}' >"$1/cmm-churn/tests.json"
+	printf '%s\n' "before balloon_migrate 1" "after balloon_migrate 8" >"$1/cmm-churn/channel.log"
+	echo "# figure refused 17" >"$1/cmm-churn/ktap.log"
+}

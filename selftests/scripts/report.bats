@@ -7,20 +7,6 @@ setup() {
 	cd -- "$BATS_TEST_TMPDIR" || return
 }
 
-# booted KERNEL VERDICT [REASON]: a run of a scenario that expects a failure for a
-# lost page without the series
-booted() {
-	mkdir -p "$1/cmm-churn"
-	echo "$1 cmm-churn" >>plan
-	printf '%s\n' "$2" "${@:3}" >"$1/cmm-churn/verdict"
-	cat >"$1/cmm-churn/outcome.json" <<-END
-		{"scenario": {"unpatched": {"verdict": "fail", "signature": "page .* lost"}},
-		 "seconds": 12.3}
-	END
-	printf '%s\n' "before balloon_migrate 1" "after balloon_migrate 8" >"$1/cmm-churn/channel.log"
-	echo "# figure refused 17" >"$1/cmm-churn/ktap.log"
-}
-
 @test "the series passes and shows its pages" {
 	booted patched pass
 	run -0 "$scripts/report" .

@@ -9,20 +9,6 @@ setup() {
 	cd -- "$BATS_TEST_TMPDIR" || return
 }
 
-# booted KERNEL VERDICT [REASON]: a run of a scenario that expects a lost page without the
-# series, and of its two tests
-booted() {
-	mkdir -p "$1/cmm-churn"
-	echo "$1 cmm-churn" >>plan
-	printf '%s\n' "$2" "${@:3}" >"$1/cmm-churn/verdict"
-	cat >"$1/cmm-churn/outcome.json" <<-END
-		{"scenario": {"unpatched": {"verdict": "fail", "signature": "page .* lost"}},
-		 "seconds": 12.3, "accelerator": "tcg", "qemu": "QEMU 7.2"}
-	END
-	echo '{"cmm": {"tests": [["churn", "PASS"], ["empty", "SKIP"]]}}' >"$1/cmm-churn/tests.json"
-	printf '%s\n' "before balloon_migrate 1" "after balloon_migrate 8" >"$1/cmm-churn/channel.log"
-}
-
 # says EXPRESSION: what Python finds in results.json, and in results.xml
 says() {
 	python3 - "$1" <<-'END'
