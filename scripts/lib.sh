@@ -422,19 +422,25 @@ python_of() {
 }
 
 # kernel_make ARCH SOURCE OUTPUT ARGUMENT...
-# The compiler is gcc, or the clang that CLANG= names, such as clang-19. Fixed names and
-# dates let ccache serve every tree, and an empty LOCALVERSION keeps the commit out of the
-# release, which would rebuild what a checkout did not touch.
+# The compiler is gcc, or the clang that CLANG= names, such as clang-19. An empty
+# LOCALVERSION keeps the commit out of the release, which would rebuild what a checkout
+# did not touch. Fixed names and dates let ccache serve every tree. So do names that are
+# relative to where make runs, which ccache puts in place of the absolute ones; the kernel's
+# own map of absolute names then matches nothing, and a relative one does its work.
 kernel_make() {
-	local arch=$1 source=$2 output=$3 prefix toolchain
+	local arch=$1 source=$2 output=$3 prefix toolchain relative
 	shift 3
+	relative=$(realpath --relative-to="$output" -- "$source")
 	prefix=$(cross "$arch")
 	toolchain=(CROSS_COMPILE="$prefix" CC="ccache ${prefix}gcc")
 	[ -z "${CLANG:-}" ] || toolchain=(LLVM="${CLANG#clang}" CC="ccache $CLANG")
-	make -C "$source" O="$output" ARCH="$arch" "${toolchain[@]}" \
+	CCACHE_BASEDIR=$(dirname -- "$(realpath -- "$source")") CCACHE_ABSSTDERR=true \
+		CCACHE_IGNOREOPTIONS='-fmacro-prefix-map=*' \
+		make -C "$source" O="$output" ARCH="$arch" "${toolchain[@]}" \
 		HOSTCC="ccache gcc" LOCALVERSION= \
 		KBUILD_BUILD_TIMESTAMP=1970-01-01 KBUILD_BUILD_USER=series \
-		KBUILD_BUILD_HOST=balloon --no-print-directory -j"$(nproc)" "$@"
+		KBUILD_BUILD_HOST=balloon KCPPFLAGS="-fmacro-prefix-map=$relative/=" \
+		--no-print-directory -j"$(nproc)" "$@"
 }
 
 [ "${1:-}" != --help ] || {
