@@ -355,10 +355,18 @@ jobs_that_fit() {
 # run than fit, each gets more time. What boot prints goes to a file beside the
 # directory, and is shown if guests run one at a time.
 # The guests are children of this shell itself, which they do not outlive.
+# If there is a file $hosts, the hosts that it lists do the same, each as its CPUs allow.
 boot_all() {
-	local jobs=$1 fit scenario kernel initramfs dir out
+	local jobs=$1 fit scenario kernel initramfs dir status seconds out
 	local -A directory_of=() start_of=()
 	shift
+	if [ -n "${hosts:-}" ]; then
+		while read -r dir status seconds; do
+			booted "$dir" "$status" "$seconds"
+		done < <(exec setpriv --pdeathsig TERM \
+			"$scripts/boot-on-hosts" "$hosts" "$run_dir/hosts.log" "$@")
+		return
+	fi
 	fit=$(jobs_that_fit)
 	set -- --patience $(((jobs + fit - 1) / fit)) "$@"
 	while read -r scenario kernel initramfs dir; do
@@ -386,6 +394,36 @@ wait_for_boot() {
 	unset "directory_of[$pid]"
 }
 
+# read_logins FILE: sets logins to the hosts that a user lists, a login on each line
+read_logins() {
+	local login
+	[ -r "$1" ] || die "the list of hosts $1 cannot be read" "name a file with a login for ssh on each line"
+	mapfile -t logins < <(sed -e 's/#.*//' -e 's/[[:space:]]*$//' -e '/^$/d' -- "$1" | sort -u)
+	[ ${#logins[@]} -gt 0 ] || die "$1 lists no host" "it needs a login for ssh on each line"
+	for login in "${logins[@]}"; do
+		[[ $login =~ ^[A-Za-z0-9_][A-Za-z0-9_.@-]*$ ]] || die "$1 has a line that is no login: $login" \
+			"write HOST or USER@HOST; ports and options belong into ~/.ssh/config"
+	done
+}
+
+# find_hosts FILE BUILDS: makes a file of those that can boot all of the builds, which stand
+# in one word, and sets hosts to its name. From then on, boot_all boots there.
+find_hosts() {
+	local build programs=()
+	for build in $2; do
+		read_build "$build"
+		programs+=("$(qemu_of "$arch")")
+	done
+	"$scripts/check-hosts" "$1" "${programs[@]}" >"$run_dir/hosts"
+	hosts=$run_dir/hosts
+}
+
+# GNU parallel on hosts, whatever the user's profile says. One that does not answer any
+# more is given up, and nobody is asked for a password.
+# shellcheck disable=SC2034 # used by the scripts that source this file
+readonly on_hosts=(parallel --plain --ssh
+	"ssh -o BatchMode=yes -o ConnectTimeout=20 -o ServerAliveInterval=15")
+
 # wait_for_all PID...: for children of this shell, so that none of them goes on when one
 # has failed
 wait_for_all() {
@@ -412,6 +450,14 @@ cross() {
 	powerpc) echo powerpc64le-linux-gnu- ;;
 	x86_64) echo x86_64-linux-gnu- ;;
 	*) die "no compiler is known for $1" ;;
+	esac
+}
+
+# qemu_of ARCH: what boots its kernels
+qemu_of() {
+	case $1 in
+	powerpc) echo qemu-system-ppc64 ;;
+	*) echo "qemu-system-$1" ;;
 	esac
 }
 
