@@ -84,6 +84,12 @@ inline alloc_page(page) {
 	refs[page] = 1
 }
 
+inline folio_get(page) {
+	refs[page]++;
+	in_core++;
+	say("%c isolate_movable_ops_page(page %d): folio_get_nontail_page()\n", page)
+}
+
 /* put_page(), folio_put(), __free_page(): whoever drops the last reference frees it. */
 inline put_page(page) {
 	must(refs[page] > 0, USED);
@@ -123,7 +129,7 @@ inline balloon_end_isolation(balloon) {
 /* Sets b to the balloon if the page is isolated, or else to 0. */
 inline balloon_page_isolate(page) {
 #ifdef WRONG_lookup_before_lock
-	b = private[page];
+	d_step { b = private[page]; say("%c balloon_page_device(page %d), without the lock\n", page) };
 	d_step {
 #else
 	d_step {
@@ -132,6 +138,7 @@ inline balloon_page_isolate(page) {
 		must(movable[page], MOVABLE);
 		if
 		:: b || wrong(isolation_of_deflated_page) ->
+			say("%c balloon_page_isolate(page %d): list_del()\n", page);
 			must(b, PRIVATE);
 			must(!gone[b], GONE);
 			if
@@ -139,8 +146,7 @@ inline balloon_page_isolate(page) {
 			:: else -> list_del(page, b)
 			fi;
 			isolated_pages[b] = isolated_pages[b] + right(isolation_not_counted);
-			isolated_by[page] = me;
-			say("%c balloon_page_isolate(page %d): isolated\n", page)
+			isolated_by[page] = me
 		:: else ->
 			say("%c balloon_page_isolate(page %d): is in no balloon\n", page)
 		fi
@@ -155,13 +161,13 @@ inline balloon_page_device(page) {
 inline balloon_page_putback(page) {
 	balloon_page_device(page);
 	d_step {
+		say("%c balloon_page_putback(page %d)\n", page);
 		if
 		:: wrong(putback_loses_page)
 		:: else -> list_add(page, b)
 		fi;
 		balloon_end_isolation(b);
 		isolated_by[page] = 0;
-		say("%c balloon_page_putback(page %d)\n", page);
 		b = 0
 	}
 }
@@ -227,15 +233,20 @@ proctype task(byte me) {
 
 scan:	/* isolate_movable_ops_page(): get, test, isolate */
 	if
-	:: d_step { refs[0] > 0 -> page = 0; refs[page]++; in_core++ }
-	:: d_step { refs[1] > 0 -> page = 1; refs[page]++; in_core++ }
-	:: d_step { refs[2] > 0 -> page = 2; refs[page]++; in_core++ }
+	:: d_step { refs[0] > 0 -> page = 0; folio_get(page) }
+	:: d_step { refs[1] > 0 -> page = 1; folio_get(page) }
+	:: d_step { refs[2] > 0 -> page = 2; folio_get(page) }
 	:: goto stop
 	fi;
+#define clear_flag(page) atomic { flag[page] = false; \
+		say("%c ClearPageMovableOpsIsolated(page %d)\n", page) }
 #define refused(page) (flag[page] && right(mm_isolated_page_isolated_again))
 #ifdef PAGE_LOCK
 	if
-	:: d_step { movable[page] && !locked[page] -> locked[page] = true }
+	:: d_step {
+			movable[page] && !locked[page] -> locked[page] = true;
+			say("%c folio_trylock(page %d)\n", page)
+		}
 	:: else -> goto out_put
 	fi;
 	if
@@ -245,9 +256,16 @@ scan:	/* isolate_movable_ops_page(): get, test, isolate */
 #elif !defined(WRONG_mm_flag_set_after_callback)
 	if
 #ifdef WRONG_mm_test_and_set_not_atomic
-	:: movable[page] && !refused(page) -> flag[page] = true
+	:: d_step {
+			movable[page] && !refused(page) ->
+			say("%c PageMovableOpsIsolated(page %d): no\n", page)
+		};
+		flag[page] = true
 #else
-	:: d_step { movable[page] && !refused(page) -> flag[page] = true }
+	:: d_step { movable[page] && !refused(page) ->
+			flag[page] = true;
+			say("%c TestSetPageMovableOpsIsolated(page %d)\n", page)
+		}
 #endif
 #ifdef WRONG_mm_failed_test_clears_flag
 	:: else -> goto out_refused
@@ -298,7 +316,7 @@ isolated:
 
 move:	/* migrate_folio_move(), migrate_movable_ops_page() */
 #ifdef WRONG_mm_flag_cleared_before_migration
-	flag[page] = false;
+	clear_flag(page);
 #endif
 	balloon_page_migrate(dst, page);
 	if
@@ -306,7 +324,7 @@ move:	/* migrate_folio_move(), migrate_movable_ops_page() */
 	:: d_step { rc == EAGAIN || rc == EBUSY -> rc = 0; b = 0 }; goto undo
 	:: else
 	fi;
-	flag[page] = false;
+	clear_flag(page);
 #ifdef PAGE_LOCK
 	locked[dst] = false;
 #endif
@@ -329,13 +347,13 @@ putback:	/* putback_movable_pages(), putback_movable_ops_page() */
 	d_step { !locked[page] -> locked[page] = true };
 #endif
 #ifdef WRONG_mm_flag_cleared_before_putback
-	flag[page] = false;
+	clear_flag(page);
 	balloon_page_putback(page);
 #else
 	balloon_page_putback(page);
 #ifndef WRONG_mm_isolated_flag_survives_putback
 #ifndef WRONG_mm_flag_cleared_after_reference
-	flag[page] = false;
+	clear_flag(page);
 #endif
 #endif
 #endif
@@ -347,7 +365,7 @@ putback:	/* putback_movable_pages(), putback_movable_ops_page() */
 out_refused:
 #ifndef PAGE_LOCK
 #ifndef WRONG_mm_refused_isolation_keeps_flag
-	flag[page] = false;
+	clear_flag(page);
 #endif
 #endif
 out_unlock:
@@ -365,20 +383,20 @@ stop:	skip
 
 inline balloon_page_dequeue(which) {
 	page = which;
+	say("%c balloon_page_dequeue(): page %d\n", page);
 	list_del(page, balloon);
 #ifndef WRONG_finalize_after_unlock
 	balloon_page_finalize(page);
 #endif
 	nr_balloon_pages--;
-	list_add(page, me);
-	say("%c balloon_page_dequeue(): page %d\n", page)
+	list_add(page, me)
 }
 inline balloon_page_enqueue() {
 	d_step {
+		say("%c balloon_page_enqueue(page %d)\n", page);
 		list_del(page, me);
 		balloon_page_insert(balloon, page);
 		nr_balloon_pages++;
-		say("%c balloon_page_enqueue(page %d)\n", page);
 		page = 0
 	}
 }
@@ -403,13 +421,16 @@ proctype driver(byte balloon; byte me) {
 		d_step { balloon_page_finalize(page) };
 #endif
 		if
-		:: d_step { list_del(page, me); put_page(page); page = 0 }
+		:: d_step { say("%c releases page %d\n", page); list_del(page, me); put_page(page); page = 0 }
 		/* vmw_balloon: the host does not give the page back. */
 		:: !leaving -> balloon_page_enqueue()
 		fi
 	:: !leaving -> leaving = true
 	/* balloon_wait_isolated() */
-	:: d_step { leaving && is_empty(balloon) && !is_idle(balloon) -> asleep[balloon] = true };
+	:: d_step { leaving && is_empty(balloon) && !is_idle(balloon) ->
+			asleep[balloon] = true;
+			say("%c balloon_wait_isolated(balloon %d): sleeps\n", balloon)
+		};
 		!asleep[balloon]
 	:: leaving && is_empty(balloon) && is_idle(balloon) -> break
 	od;
