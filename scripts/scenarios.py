@@ -30,8 +30,8 @@ TOP = pathlib.Path(__file__).resolve().parent.parent
 DIRECTORY = TOP / "selftests/scenarios"
 KEYS = {"accelerator", "append", "below", "build", "churn", "cpu", "environment", "kept_pages",
         "kunit", "ledger", "like", "limit", "managed", "maximum", "may_print", "may_skip",
-        "minimum", "must_print", "patched", "qemu", "queues", "restart", "target", "tests",
-        "unpatched", "workloads"}
+        "minimum", "must_print", "patched", "qemu", "queues", "restart", "target", "targets",
+        "tests", "unpatched", "workloads"}
 LISTS = {"default", "gate", "scenarios", "without"}
 CHURN = {"low", "high", "memory", "cycles"}
 
@@ -138,6 +138,8 @@ def check(name, scenario, known_builds):
             wrong("does not say whether managed pages are adjusted")
     if not isinstance(scenario.get("target", 0), int):
         wrong("has a target that is not a number")
+    if not all(isinstance(target, int) for target in scenario.get("targets", [])):
+        wrong("has targets that are not numbers")
     rules = [*scenario.get("may_print", []), *scenario.get("must_print", [])]
     for kernel in "patched", "unpatched", "below":
         expected = scenario.get(kernel, {"verdict": "pass"})
@@ -166,6 +168,11 @@ def read(name, series=None, below=False):
 
 def has_virtio_balloon(scenario):
     return any(option.startswith("virtio-balloon") for option in scenario["qemu"])
+
+
+def has_ledger(scenario):
+    """Whether it is known which pages the host was told about; that takes its time."""
+    return has_virtio_balloon(scenario) and scenario.get("ledger") is not False
 
 
 def main():
