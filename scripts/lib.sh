@@ -409,12 +409,12 @@ read_logins() {
 # find_hosts FILE BUILDS: makes a file of those that can boot all of the builds, which stand
 # in one word, and sets hosts to its name. From then on, boot_all boots there.
 find_hosts() {
-	local build programs=()
+	local build qemus=()
 	for build in $2; do
 		read_build "$build"
-		programs+=("$(qemu_of "$arch")")
+		qemus+=("$(qemu_of "$arch")")
 	done
-	"$scripts/check-hosts" "$1" "${programs[@]}" >"$run_dir/hosts"
+	"$scripts/check-hosts" "$1" "${qemus[@]}" >"$run_dir/hosts"
 	hosts=$run_dir/hosts
 }
 
