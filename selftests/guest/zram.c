@@ -162,7 +162,7 @@ TEST_F_TIMEOUT(zram, goes_while_memory_does, 400)
 		}
 	}
 	globfree(&blocks);
-	printf("# figure unload_refused %ld\n", self->refused);
+	printf("# figure unloads %d\n# figure unload_refused %ld\n", n, self->refused);
 }
 
 TEST_HARNESS_MAIN
