@@ -3,9 +3,9 @@
  * What a whole operation of a balloon driver costs in instructions, without the time in
  * which its host answers.
  *
- * The clock runs from the start of the function operation to its end, but for the time
- * from the start of doorbell, which tells the host, to the end of answer, which has what
- * the host said: no answer is a result of 0 if there is no answer. Probes start and stop
+ * The clock runs from the start of the function operation to its end, except from the
+ * start of doorbell, which tells the host, to the end of answer, which returns what the
+ * host said. Without zero_answers, a result of 0 is no answer. Probes start and stop
  * the clock. What they cost themselves is measured with functions of this module, and
  * subtracted.
  *
