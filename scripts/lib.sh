@@ -2,6 +2,10 @@
 # shellcheck shell=bash
 # What the shell scripts share. To be sourced.
 
+# The clang that is used beside gcc.
+# shellcheck disable=SC2034 # used by the scripts that source this file
+readonly clang=clang-19
+
 # An error inside $(...) is one.
 shopt -s inherit_errexit
 
@@ -285,14 +289,16 @@ lock_tree() {
 	[ ! -e "$tree/linux" ] || : >>"$tree/linux.made-by-checkout-tree"
 }
 
-# read_build NAME: sets arch, targets and fragments as kconfig-fragments/builds has
-# them, that of the series before the shared one.
+# read_build NAME[+DEBUG]: sets arch, targets and fragments as kconfig-fragments/builds has
+# them, that of the series before the shared one, and CLANG as kernel_make wants it. DEBUG is
+# one of kconfig-fragments/debug/, whose fragment goes over the others.
 # shellcheck disable=SC2034 # used by the scripts that source this file
 read_build() {
 	local name found line fragment inner made_of="${made_of:-} $1"
 	found=$(places kconfig-fragments/builds | xargs -d '\n' cat --)
+	export CLANG=
 	while read -r name arch targets line; do
-		[ "$name" = "$1" ] || continue
+		[ "$name" = "${1%%+*}" ] || continue
 		IFS=, read -r -a targets <<<"$targets"
 		fragments=()
 		read -r -a line <<<"$line"
@@ -305,6 +311,8 @@ read_build() {
 			read -r -a inner <<<"$inner"
 			fragments+=("${inner[@]}")
 		done
+		[[ $1 != *+* ]] || fragments+=("debug/${1#*+}.config")
+		[[ $1 != *+clang ]] || CLANG=$clang
 		return
 	done <<<"$found"
 	die "kconfig-fragments/builds has no build called $1"

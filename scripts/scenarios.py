@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""usage: scenarios.py [--series DIR] [--below] [--list KEY] [NAME]...
+"""usage: scenarios.py [--series DIR] [--below] [--debug] [--list KEY] [NAME]...
 
 Print a line for each of the scenarios, or of all that the series has use for: its
 name, the kernel of kconfig-fragments/builds that it boots, and whether it can run
 without the series, as yes or no. With --list, print the names that the series lists
-under that key instead: default, what scripts/run boots, or gate, what scripts/test
-does. All scenarios are checked, whichever are named.
+under that key instead: default, what scripts/run boots, gate, what scripts/test does,
+or debug, what scripts/run --debug does. All scenarios are checked, whichever are named.
+
+NAME+KERNEL is the scenario NAME with a kernel of selftests/debug-kernels.toml in the
+place of its own. With --debug, print these for each scenario, or for those under debug.
 
 A scenario stands in selftests/scenarios/. What it says otherwise with one series
 stands in scenarios.toml of that series, as a table of that name; there, "scenarios"
@@ -28,11 +31,12 @@ except ModuleNotFoundError:
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 DIRECTORY = TOP / "selftests/scenarios"
+DEBUG_KERNELS = TOP / "selftests/debug-kernels.toml"
 KEYS = {"accelerator", "append", "below", "build", "churn", "cpu", "environment", "kept_pages",
         "kunit", "ledger", "like", "limit", "managed", "maximum", "may_print", "may_skip",
         "minimum", "must_print", "patched", "qemu", "queues", "restart", "target", "targets",
         "tests", "unpatched", "workloads"}
-LISTS = {"default", "gate", "scenarios", "without"}
+LISTS = {"debug", "default", "gate", "scenarios", "without"}
 CHURN = {"low", "high", "memory", "cycles"}
 
 
@@ -88,7 +92,7 @@ def names(series=None):
     """Those that the series has use for."""
     said = overrides(series)
     for name in {name for key in LISTS & set(said) for name in said[key]} | set(said) - LISTS:
-        if name not in every_name():
+        if name.partition("+")[0] not in every_name():
             raise Unusable(f"scenarios.toml names the unknown scenario '{name}'")
     return sorted(set(said.get("scenarios", every_name())) - set(said.get("without", [])))
 
@@ -116,6 +120,49 @@ def merged(name, said, seen=()):
         like = scenario.pop("like")
         scenario = merged(like, said, (*seen, name)) | scenario
     return scenario
+
+
+def debug_kernels(build=None):
+    """What is said of each debug kernel that there is, or of those of a build."""
+    found = load(DEBUG_KERNELS) if DEBUG_KERNELS.exists() else {}
+    return {kernel: said for kernel, said in found.items()
+            if build is None or build in said.get("builds", [build])}
+
+
+def with_patience(scenario, factor):
+    """The scenario with so much more time, also for what runs in the guest."""
+    longer = {"limit": {accelerator: seconds * factor
+                        for accelerator, seconds in scenario.get("limit", {}).items()}}
+    environment = scenario.get("environment", {})
+    if "seconds" in environment:
+        seconds = int(environment["seconds"]) * factor
+        longer["environment"] = environment | {"seconds": str(seconds)}
+    return scenario | longer
+
+
+def with_debug_kernel(name, scenario, kernel):
+    """The scenario with that kernel in the place of its own. What it shows without a
+    series is not known."""
+    build, known = scenario["build"], debug_kernels(scenario["build"])
+    if kernel not in known:
+        raise Unusable(f"there is no debug kernel '{kernel}' of {build}; available: "
+                       f"{', '.join(known)}")
+    scenario = {key: value for key, value in scenario.items() if key not in ("unpatched", "below")}
+    for said in known[kernel], known[kernel].get(build, {}), known[kernel].get(name, {}):
+        for key, value in said.items():
+            if key == "patience":
+                scenario = with_patience(scenario, value)
+            elif key == "append":
+                scenario[key] = f"{scenario.get(key, '')} {value}".strip()
+            elif key in ("may_print", "must_print", "workloads"):
+                scenario[key] = scenario.get(key, []) + value
+            elif key in ("cpu", "environment", "minimum"):
+                scenario[key] = scenario.get(key, {}) | value
+            elif key == "kept_pages":
+                scenario[key] = max(scenario.get(key, 0), value)
+            elif key != "builds" and not isinstance(value, dict):
+                raise Unusable(f"{DEBUG_KERNELS.name}: {kernel} has a key without meaning: {key}")
+    return scenario | {"build": f"{build}+{kernel}"}
 
 
 def check(name, scenario, known_builds):
@@ -156,11 +203,14 @@ def check(name, scenario, known_builds):
 def read(name, series=None, below=False):
     """A scenario as the series has it."""
     said = overrides(series)
+    name, _, kernel = name.partition("+")
     scenario = merged(name, said)
     if name not in names(series):
         raise Unusable(f"the series has no use for the scenario '{name}'; available: "
                        f"{', '.join(names(series))}")
     check(name, scenario, builds(series))
+    if kernel:
+        scenario = with_debug_kernel(name, scenario, kernel)
     if below and {"below", "unpatched"} & set(scenario):
         scenario["unpatched"] = scenario.get("below", {"verdict": "pass"})
     return scenario
@@ -180,6 +230,7 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--series", metavar="DIR", help="default: the root")
     parser.add_argument("--below", action="store_true")
+    parser.add_argument("--debug", action="store_true")
     parser.add_argument("--list", choices=sorted(LISTS), metavar="KEY")
     parser.add_argument("names", nargs="*", metavar="NAME")
     args = parser.parse_args()
@@ -188,7 +239,12 @@ def main():
         if args.list:
             print(*overrides(args.series).get(args.list, known), sep="\n")
             return
-        for name in args.names or known:
+        wanted = args.names or known
+        if args.debug:
+            wanted = [f"{name}+{kernel}"
+                      for name in args.names or overrides(args.series).get("debug", [])
+                      for kernel in debug_kernels(read(name, args.series)["build"])]
+        for name in wanted:
             scenario = known.get(name) or read(name, args.series, args.below)
             print(name, scenario["build"], "yes" if "unpatched" in scenario else "no")
     except Unusable as error:

@@ -6,6 +6,7 @@
  *   tests=NAME,NAME		run these programs one after the other to their ends
  *   host=yes			wait after them until the host says stop
  *   restart=yes		then restart the machine while the workloads run
+ *   leaks=yes			look for memory that nobody can free in the end
  *   channel=DEVICE		a virtio port, to tell what became of them
  *   ktap=DEVICE		another one, for what the tests print
  *
@@ -49,6 +50,9 @@
 #define MAX_ARGUMENTS 8
 /* Where the tests find the module that they load themselves. */
 #define MODULE "/lib/test_balloon.ko"
+#define KMEMLEAK "/sys/kernel/debug/kmemleak"
+#define FAULTS_LEFT "/sys/kernel/debug/fail_page_alloc/times"
+#define MAX_FAULTS 1000000000
 
 struct workload {
 	const char *name;
@@ -175,6 +179,16 @@ static void report_counters(const char *when)
 	report_file(when, "/proc/meminfo", "%63[A-Za-z]: %lu");
 	report_zones(when);
 	report_nodes(when);
+	report_faults(when);
+}
+
+/* Those that were made to fail, if the kernel can do that. */
+static void report_faults(const char *when)
+{
+	long left = read_number(FAULTS_LEFT);
+
+	if (left >= 0)
+		fprintf(channel, "%s failed_page_allocs %ld\n", when, MAX_FAULTS - left);
 }
 
 static void report_progress(void)
@@ -333,12 +347,35 @@ static void run_tests(char *names)
 		run_test(name, parameter("ktap"));
 }
 
+/*
+ * The console tells what is found. What was freed last, or is on its way from one owner
+ * to the next, looks lost at first, and kmemleak tells of nothing that is newer than 5 s.
+ */
+static void look_for_leaks(void)
+{
+	char line[256];
+	FILE *file;
+
+	for (int i = 0; i < 2; i++) {
+		sleep(6);
+		if (write_file(KMEMLEAK, "scan"))
+			errx(1, "there is no kmemleak");
+	}
+	file = open_file(KMEMLEAK);
+	while (fgets(line, sizeof(line), file))
+		fputs(line, stderr);
+	fclose(file);
+	fprintf(stderr, "memory was looked through for leaks\n");
+}
+
 int main(void)
 {
 	char *names;
 
 	mount_filesystems();
 	open_channel();
+	/* The workload faults may make any number of allocations fail. */
+	write_number(FAULTS_LEFT, MAX_FAULTS);
 	report_counters("before");
 	fprintf(channel, "ready\n");
 	names = getenv("workloads");
@@ -354,6 +391,8 @@ int main(void)
 	} else {
 		stop_workloads();
 		report_counters("after");
+		if (getenv("leaks"))
+			look_for_leaks();
 	}
 	fprintf(channel, all_well ? "success\n" : "failure\n");
 	while (!host_says("off\n"))

@@ -140,6 +140,10 @@ in_lib() {
 	[[ $output = *"--scenario virtio is there twice"* ]]
 	run -2 "$scripts/run" --accel turbo
 	[[ $output = *"--accel takes auto, kvm or tcg"* ]]
+	run -2 "$scripts/run" --debug --base
+	[[ $output = *"debug kernels are booted with the series"*"leave --base out"* ]]
+	run -2 "$scripts/run" --patience 0
+	[[ $output = *"--patience needs a number, 0 is none"* ]]
 	run -2 "$scripts/run" --scenario three
 	[[ $output = *"unknown scenario 'three'"* ]]
 	run -2 "$scripts/run" --series "$BATS_TEST_TMPDIR"

@@ -131,3 +131,62 @@ print(scenarios.read('one', '../../upper', ${below%:*})['unpatched']['verdict'])
 	run -0 "$list" --series ../../upper
 	[ "$output" = "three pc yes"$'\n'"two pc yes" ]
 }
+
+# say_debug LINE...: of the debug kernel slow
+say_debug() {
+	printf '%s\n' '[slow]' "$@" >../debug-kernels.toml
+}
+
+# said_of SCENARIO KEY
+said_of() {
+	PYTHONPATH=../../scripts python3 -B -c 'import scenarios, sys
+print(scenarios.read(sys.argv[1], "../..")[sys.argv[2]])' "$@"
+}
+
+@test "a debug kernel adds to what a scenario says" {
+	printf '%s\n' 'like = "one"' 'append = "a"' 'limit = { tcg = 10 }' 'must_print = ["m"]' \
+		'environment = { seconds = "5" }' >two.toml
+	say_debug 'patience = 3' 'append = "b"' 'must_print = ["n"]' '[slow.pc]' 'kept_pages = 7' \
+		'[slow.two]' 'workloads = ["w"]'
+	run -0 "$list" --debug two
+	[ "$output" = "two+slow pc+slow no" ]
+	while IFS='|' read -r key value; do
+		run -0 said_of two+slow "$key"
+		[ "$output" = "$value" ]
+	done <<-'END'
+		append|a b
+		limit|{'tcg': 30}
+		must_print|['m', 'n']
+		environment|{'seconds': '15'}
+		kept_pages|7
+		workloads|['w']
+	END
+}
+
+@test "which scenarios are booted with debug kernels" {
+	echo 'debug = ["one"]' >../../scenarios.toml
+	say_debug 'builds = ["pseries"]' '[fast]'
+	run -0 "$list" --series ../.. --debug
+	[ "$output" = "one+fast pc+fast no" ]
+	echo 'gate = ["one+fast"]' >../../scenarios.toml
+	run -0 "$list" --series ../.. --list gate
+	[ "$output" = one+fast ]
+	run -0 "$list" --series ../.. --debug
+	[ -z "$output" ]
+}
+
+@test "a debug kernel that is not there, or not for this build" {
+	say_debug 'builds = ["pseries"]' '[fast]'
+	for name in one+quick one+slow; do
+		run -1 "$list" $name
+		[[ $output = *"there is no debug kernel '${name#*+}' of pc; available: fast"* ]]
+	done
+	run -1 "$list" two+fast
+	[[ $output = *"unknown scenario 'two'"* ]]
+}
+
+@test "a debug kernel with a key that is misspelt" {
+	say_debug 'apend = "b"'
+	run -1 "$list" --debug one
+	[[ $output = *"debug-kernels.toml: slow has a key without meaning: apend"* ]]
+}

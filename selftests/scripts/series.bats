@@ -154,6 +154,18 @@ located() {
 	[[ $output = *"makes one of itself"* ]]
 }
 
+@test "a debug kernel is a build with one more fragment, and its compiler" {
+	# shellcheck disable=SC2016 # the other shell expands this
+	run -0 bash -c 'set -euo pipefail; . "$scripts/lib.sh"
+		for name in off off+clang off+rt; do
+			read_build "$name"
+			echo "$arch ${fragments[-1]} CLANG=$CLANG"
+		done'
+	[ "${lines[0]}" = "x86_64 no-balloon-compaction.config CLANG=" ]
+	[[ ${lines[1]} = "x86_64 debug/clang.config CLANG=clang-"* ]]
+	[ "${lines[2]}" = "x86_64 debug/rt.config CLANG=" ]
+}
+
 # make_copy: of scripts/run, which builds and boots nothing
 make_copy() {
 	copy=$BATS_TEST_TMPDIR/copy
