@@ -170,6 +170,15 @@ static void report_nodes(const char *when)
 	globfree(&files);
 }
 
+/* Those that were made to fail, if the kernel can do that. */
+static void report_faults(const char *when)
+{
+	long left = read_number(FAULTS_LEFT);
+
+	if (left >= 0)
+		fprintf(channel, "%s failed_page_allocs %ld\n", when, MAX_FAULTS - left);
+}
+
 static void report_counters(const char *when)
 {
 	/* Until they are folded, per-CPU differences blur the counters. */
@@ -180,15 +189,6 @@ static void report_counters(const char *when)
 	report_zones(when);
 	report_nodes(when);
 	report_faults(when);
-}
-
-/* Those that were made to fail, if the kernel can do that. */
-static void report_faults(const char *when)
-{
-	long left = read_number(FAULTS_LEFT);
-
-	if (left >= 0)
-		fprintf(channel, "%s failed_page_allocs %ld\n", when, MAX_FAULTS - left);
 }
 
 static void report_progress(void)
