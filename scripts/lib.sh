@@ -376,7 +376,7 @@ boot_all() {
 		return
 	fi
 	fit=$(jobs_that_fit)
-	set -- --patience $(((jobs + fit - 1) / fit)) "$@"
+	set -- --limit-factor $(((jobs + fit - 1) / fit)) "$@"
 	while read -r scenario kernel initramfs dir; do
 		[ ${#directory_of[@]} -lt "$jobs" ] || wait_for_boot
 		if [ "$jobs" -eq 1 ]; then

@@ -129,7 +129,7 @@ def debug_kernels(build=None):
             if build is None or build in said.get("builds", [build])}
 
 
-def with_patience(scenario, factor):
+def with_limit_factor(scenario, factor):
     """The scenario with so much more time, also for what runs in the guest."""
     longer = {"limit": {accelerator: seconds * factor
                         for accelerator, seconds in scenario.get("limit", {}).items()}}
@@ -150,8 +150,8 @@ def with_debug_kernel(name, scenario, kernel):
     scenario = {key: value for key, value in scenario.items() if key not in ("unpatched", "below")}
     for said in known[kernel], known[kernel].get(build, {}), known[kernel].get(name, {}):
         for key, value in said.items():
-            if key == "patience":
-                scenario = with_patience(scenario, value)
+            if key == "limit_factor":
+                scenario = with_limit_factor(scenario, value)
             elif key == "append":
                 scenario[key] = f"{scenario.get(key, '')} {value}".strip()
             elif key in ("may_print", "must_print", "workloads"):

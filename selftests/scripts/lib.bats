@@ -142,8 +142,8 @@ in_lib() {
 	[[ $output = *"--accel takes auto, kvm or tcg"* ]]
 	run -2 "$scripts/run" --debug --base
 	[[ $output = *"debug kernels are booted with the series"*"leave --base out"* ]]
-	run -2 "$scripts/run" --patience 0
-	[[ $output = *"--patience needs a number, 0 is none"* ]]
+	run -2 "$scripts/run" --limit-factor 0
+	[[ $output = *"--limit-factor needs a number, 0 is none"* ]]
 	run -2 "$scripts/run" --scenario three
 	[[ $output = *"unknown scenario 'three'"* ]]
 	run -2 "$scripts/run" --series "$BATS_TEST_TMPDIR"
@@ -199,7 +199,7 @@ in_lib() {
 			jobs_that_fit; boot_all 3 <<<"scenario kernel initramfs run" 2>&1' >>said
 	done
 	[ "$(xargs <said)" = "1 1 4" ]
-	[ "$(grep -o -e '--patience [0-9]*' arguments | xargs)" = "--patience 3 --patience 3 --patience 1" ]
+	[ "$(grep -o -e '--limit-factor [0-9]*' arguments | xargs)" = "--limit-factor 3 --limit-factor 3 --limit-factor 1" ]
 }
 
 @test "a script that is terminated waits for its child" {
