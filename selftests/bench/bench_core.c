@@ -5,9 +5,10 @@
  * Writing "PAGES/BALLOONS" to the parameter run fills so many balloons with so many
  * pages together and empties them, in each way that a driver may choose, in batches of
  * 256 pages. Reading it gives a line for each row: its name, PAGES/BALLOONS, the mean of
- * the batches and their median, both in hundredths of an instruction a page, and how many
- * batches there were. The mean tells more: some batches refill the lists of the CPU, from
- * which all others take their pages.
+ * the batches, their median and their maximum, all in hundredths of an instruction a page,
+ * and how many batches there were. The mean tells more: some batches refill the lists of
+ * the CPU, from which all others take their pages. The maximum of what is done with
+ * interrupts off bounds how long they are.
  *
  * There are no interrupts during a batch, so nothing may reclaim memory: there has to be
  * enough. Two or three instructions of a page are the loop's here.
@@ -389,9 +390,10 @@ static void tell(const char *row, struct samples *s)
 	sort(s->taken, s->n, sizeof(*s->taken), compare, NULL);
 	for (i = 0; i < s->n; i++)
 		sum += s->taken[i];
-	snprintf(results + length, sizeof(results) - length, "%s %lu/%u %llu %llu %u\n",
+	snprintf(results + length, sizeof(results) - length, "%s %lu/%u %llu %llu %llu %u\n",
 		 row, n_pages, n_balloons, sum * 100 / s->n / BATCH,
-		 s->taken[s->n / 2] * 100ULL / BATCH, s->n);
+		 s->taken[s->n / 2] * 100ULL / BATCH,
+		 s->taken[s->n - 1] * 100ULL / BATCH, s->n);
 }
 
 static int run_kind(void)

@@ -11,8 +11,8 @@
  *
  * Operations count that inflate 256 pages or more, or deflate them, and not both. Reading
  * rows gives a line for each size of the balloon in sizes and each direction: what was
- * done, the size and the number of balloons, the mean and the median in hundredths of an
- * instruction a page, and the number of operations. A balloon has a size if its pages are
+ * done, the size and the number of balloons, the mean, the median and the maximum in
+ * hundredths of an instruction a page, and the number of operations. A balloon has a size if its pages are
  * no more than that when it is fullest, and more than the size before. An operation that
  * the timer interrupts does not count.
  */
@@ -251,9 +251,9 @@ static int tell(char *buffer, int at, enum way way, unsigned int above, unsigned
 	if (!n)
 		return 0;
 	sort(sorted, n, sizeof(*sorted), compare, NULL);
-	return sysfs_emit_at(buffer, at, "%s %u/1 %u %u %u\n",
+	return sysfs_emit_at(buffer, at, "%s %u/1 %u %u %u %u\n",
 			     way == INFLATE ? "inflate" : "deflate", size,
-			     (u32)(total / n), sorted[n / 2], n);
+			     (u32)(total / n), sorted[n / 2], sorted[n - 1], n);
 }
 
 static int get_rows(char *buffer, const struct kernel_param *param)

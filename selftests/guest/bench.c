@@ -2,7 +2,8 @@
 /*
  * Measures balloons in instructions with the modules of selftests/bench/, and prints
  * what that gives as figures: "ROW/PAGES/BALLOONS HUNDREDTHS", a page, the same with
- * /median after it, and with /n for how many batches or operations these come from.
+ * /median and /max after it, and with /n for how many batches or operations these come
+ * from.
  *
  * Environment:
  *
@@ -44,14 +45,16 @@ static int print_rows(const char *path, const char *prefix)
 {
 	FILE *file = fopen(path, "r");
 	char row[64], size[32];
-	long mean, median, n;
+	long mean, median, max, n;
 	int rows = 0;
 
 	if (!file)
 		return 0;
-	for (; fscanf(file, "%63s %31s %ld %ld %ld", row, size, &mean, &median, &n) == 5; rows++) {
+	for (; fscanf(file, "%63s %31s %ld %ld %ld %ld",
+		      row, size, &mean, &median, &max, &n) == 6; rows++) {
 		printf("# figure %s%s/%s %ld\n", prefix, row, size, mean);
 		printf("# figure %s%s/%s/median %ld\n", prefix, row, size, median);
+		printf("# figure %s%s/%s/max %ld\n", prefix, row, size, max);
 		printf("# figure %s%s/%s/n %ld\n", prefix, row, size, n);
 	}
 	fclose(file);

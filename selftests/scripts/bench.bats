@@ -18,6 +18,7 @@ measured() {
 	echo '{"scenario": {}}' >"$boot/outcome.json"
 	printf '# figure %s %s\n' "${@:2}" >"$boot/ktap.log"
 	printf '# figure %s/median %s\n' "${@:2}" >>"$boot/ktap.log"
+	printf '# figure %s/max %s0\n' "${@:2}" >>"$boot/ktap.log"
 	printf '# figure %s/n 66\n' "${@:2:1}" >>"$boot/ktap.log"
 }
 
@@ -29,8 +30,13 @@ targets() {
 	run -0 "$scripts/bench-report" "$dir"
 	[[ ${lines[1]} =~ ^enqueue\ +1000\ +1\ +300\.0\ +150\.0\ +0\.500$ ]]
 	[[ ${lines[3]} =~ ^free\ +1000\ +1\ +291\.0\ +291\.0\ +1\.000$ ]]
-	[ "$(head -n 2 "$dir/bench.csv" | tail -n 1)" = "one/unpatched,enqueue,instructions a page,1000,1,300.0,300.0,66," ]
+	[ "$(head -n 2 "$dir/bench.csv" | tail -n 1)" = "one/unpatched,enqueue,instructions a page,1000,1,300.0,300.0,3000.0,66," ]
 	python3 -m json.tool "$dir/bench.json" >/dev/null
+}
+
+@test "maxima in place of means" {
+	run -0 "$scripts/bench-report" --max "$dir"
+	[[ ${lines[1]} =~ ^enqueue\ +1000\ +1\ +3000\.0\ +1500\.0\ +0\.500$ ]]
 }
 
 @test "only some rows" {
