@@ -142,6 +142,11 @@ in_lib() {
 	[[ $output = *"--accel takes auto, kvm or tcg"* ]]
 	run -2 "$scripts/run" --debug --base
 	[[ $output = *"debug kernels are booted with the series"*"leave --base out"* ]]
+	for jobs in -j0 "-j 0" -jx; do
+		# shellcheck disable=SC2086 # one word or two
+		run -2 "$scripts/run" $jobs
+		[[ $output = *"--jobs needs a number"* ]]
+	done
 	run -2 "$scripts/run" --limit-factor 0
 	[[ $output = *"--limit-factor needs a number, 0 is none"* ]]
 	run -2 "$scripts/run" --scenario three
