@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """usage: scenarios.py [--series DIR] [--below] [--debug] [--list KEY] [NAME]...
 
-Print a line for each of the scenarios, or of all that the series has use for: its
-name, the kernel of kconfig-fragments/builds that it boots, and whether it can run
-without the series, as yes or no. With --list, print the names that the series lists
-under that key instead: default, what scripts/run boots, gate, what scripts/test does,
-or debug, what scripts/run --debug does. All scenarios are checked, whichever are named.
+Print a line for each of the scenarios, or of all that the series has use for, except
+those of another program, which they name with run_by: its name, the kernel of
+kconfig-fragments/builds that it boots, and whether it can run without the series, as yes
+or no. With --list, print the names that the series lists under that key instead: default,
+what scripts/run boots, gate, what scripts/test does, or debug, what scripts/run --debug
+does. All scenarios are checked, whichever are named.
 
 NAME+KERNEL is the scenario NAME with a kernel of selftests/debug-kernels.toml in the
 place of its own. With --debug, print these for each scenario, or for those under debug.
@@ -34,8 +35,8 @@ DIRECTORY = TOP / "selftests/scenarios"
 DEBUG_KERNELS = TOP / "selftests/debug-kernels.toml"
 KEYS = {"accelerator", "append", "below", "build", "churn", "cpu", "environment", "kept_pages",
         "kunit", "ledger", "like", "limit", "managed", "maximum", "may_print", "may_skip",
-        "minimum", "must_print", "patched", "qemu", "queues", "restart", "target", "targets",
-        "tests", "unpatched", "workloads"}
+        "minimum", "must_print", "patched", "qemu", "queues", "restart", "run_by", "target",
+        "targets", "tests", "unpatched", "workloads"}
 LISTS = {"debug", "default", "gate", "scenarios", "without"}
 CHURN = {"low", "high", "memory", "cycles"}
 
@@ -239,7 +240,7 @@ def main():
         if args.list:
             print(*overrides(args.series).get(args.list, known), sep="\n")
             return
-        wanted = args.names or known
+        wanted = args.names or [name for name in known if "run_by" not in known[name]]
         if args.debug:
             wanted = [f"{name}+{kernel}"
                       for name in args.names or overrides(args.series).get("debug", [])

@@ -8,12 +8,11 @@
 #include <sys/wait.h>
 
 #include "blocks.h"
+#include "data.h"
 #include "modules.h"
 #include "../kselftest_harness.h"
 
 #define DISK "/dev/zram0"
-#define PAGE 4096UL
-#define WORDS (PAGE / sizeof(unsigned long))
 #define N_PAGES ((128UL << 20) / PAGE)
 #define ROUNDS 6
 /* Of a disk that goes again and again. */
@@ -24,25 +23,6 @@
 
 /* In the order in which they need each other. */
 static const char *const modules[] = { "lzo_compress", "lzo_decompress", "zsmalloc", "zram" };
-
-static unsigned long xorshift(unsigned long x)
-{
-	x ^= x << 13;
-	x ^= x >> 7;
-	return x ^ x << 17;
-}
-
-/* The first words do not compress, and how many there are is different each time. */
-static void make_page(unsigned long *words, unsigned long page, unsigned long round)
-{
-	unsigned long value = xorshift(page * ROUNDS + round + 1);
-	unsigned long n = WORDS / 16 + value % (WORDS / 2);
-
-	for (unsigned long i = 0; i < n; i++)
-		words[i] = value = xorshift(value);
-	for (unsigned long i = n; i < WORDS; i++)
-		words[i] = page;
-}
 
 FIXTURE(zram)
 {
@@ -68,7 +48,7 @@ static void begin_disk(struct __test_metadata *_metadata, FIXTURE_DATA(zram) *se
 static void write_disk(struct __test_metadata *_metadata, FIXTURE_DATA(zram) *self,
 		       unsigned long page, unsigned long round)
 {
-	make_page(self->buffer, page, round);
+	make_page(self->buffer, page * ROUNDS + round);
 	ASSERT_EQ(PAGE, pwrite(self->fd, self->buffer, PAGE, page * PAGE));
 }
 
@@ -112,7 +92,7 @@ TEST_F_TIMEOUT(zram, keeps_what_was_written, 400)
 		for (unsigned long page = 0; page < N_PAGES; page++) {
 			if (round) {
 				ASSERT_EQ(PAGE, pread(self->fd, self->buffer, PAGE, page * PAGE));
-				make_page(self->expected, page, round - 1);
+				make_page(self->expected, page * ROUNDS + round - 1);
 				ASSERT_EQ(0, memcmp(self->buffer, self->expected, PAGE))
 					TH_LOG("page %lu is not what round %lu wrote", page,
 					       round - 1);

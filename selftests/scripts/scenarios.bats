@@ -14,9 +14,9 @@ setup() {
 
 @test "every scenario of the repository can be read, and some series has use for it" {
 	for base in "$BATS_TEST_DIRNAME"/../../{,mainline/*/}BASE; do
-		"$scripts/scenarios.py" --series "$(dirname -- "$base")" >>all
+		"$scripts/scenarios.py" --series "$(dirname -- "$base")" --list scenarios >>all
 	done
-	[ "$(cut -d ' ' -f 1 all | sort -u | wc -l)" -eq \
+	[ "$(sort -u all | wc -l)" -eq \
 		"$(find "$BATS_TEST_DIRNAME/../scenarios" -name '*.toml' | wc -l)" ]
 }
 
@@ -24,6 +24,14 @@ setup() {
 	printf '%s\n' 'like = "one"' 'build = "pseries"' >two.toml
 	run -0 "$list" two
 	[ "$output" = "two pseries yes" ]
+}
+
+@test "a scenario that another program runs is not one of all" {
+	printf '%s\n' 'like = "one"' 'run_by = "bench"' >two.toml
+	run -0 "$list"
+	[ "$output" = "one pc yes" ]
+	run -0 "$list" two
+	[ "$output" = "two pc yes" ]
 }
 
 @test "a scenario that is not there" {
