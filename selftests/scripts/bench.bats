@@ -17,9 +17,11 @@ measured() {
 	mkdir -p "$boot"
 	echo '{"scenario": {}}' >"$boot/outcome.json"
 	printf '# figure %s %s\n' "${@:2}" >"$boot/ktap.log"
-	printf '# figure %s/median %s\n' "${@:2}" >>"$boot/ktap.log"
-	printf '# figure %s/max %s0\n' "${@:2}" >>"$boot/ktap.log"
-	printf '# figure %s/n 66\n' "${@:2:1}" >>"$boot/ktap.log"
+	{
+		printf '# figure %s/median %s\n' "${@:2}"
+		printf '# figure %s/max %s0\n' "${@:2}"
+		printf '# figure %s/n 66\n' "${@:2:1}"
+	} >>"$boot/ktap.log"
 }
 
 targets() {
