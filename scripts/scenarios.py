@@ -157,7 +157,7 @@ def with_debug_kernel(name, scenario, kernel):
                 scenario[key] = f"{scenario.get(key, '')} {value}".strip()
             elif key in ("may_print", "must_print", "workloads"):
                 scenario[key] = scenario.get(key, []) + value
-            elif key in ("cpu", "environment", "minimum"):
+            elif key in ("churn", "cpu", "environment", "minimum"):
                 scenario[key] = scenario.get(key, {}) | value
             elif key == "kept_pages":
                 scenario[key] = max(scenario.get(key, 0), value)
