@@ -2,15 +2,16 @@
 # SPDX-License-Identifier: GPL-2.0
 """usage: scenarios.py [--series DIR] [--below] [--debug] [--list KEY] [NAME]...
 
-Print a line for each of the scenarios, or of all that the series has use for, except
-those of another program, which they name with run_by: its name, the kernel of
-kconfig-fragments/builds that it boots, and whether it can run without the series, as yes
-or no. With --list, print the names that the series lists under that key instead: default,
-what scripts/run boots, gate, what scripts/test does, or debug, what scripts/run --debug
-does. All scenarios are checked, whichever are named.
+Print one line for each NAME: the name, its kernel of kconfig-fragments/builds, and whether
+it can run without the series, as yes or no. Without NAME, print all scenarios of the
+series, except those that set run_by, because another program runs them. With --list, print
+the names that the series lists under that key instead: default (for scripts/run), gate (for
+scripts/test) or debug (for scripts/run --debug). All scenarios are checked, whichever are
+named.
 
-NAME+KERNEL is the scenario NAME with a kernel of selftests/debug-kernels.toml in the
-place of its own. With --debug, print these for each scenario, or for those under debug.
+NAME+KERNEL is the scenario NAME with a debug kernel of selftests/debug-kernels.toml. With
+--debug, print NAME+KERNEL for each NAME and each of its debug kernels. Without NAME, use the
+list debug.
 
 A scenario stands in selftests/scenarios/. What it says otherwise with one series
 stands in scenarios.toml of that series, as a table of that name; there, "scenarios"
@@ -124,14 +125,14 @@ def merged(name, said, seen=()):
 
 
 def debug_kernels(build=None):
-    """What is said of each debug kernel that there is, or of those of a build."""
+    """The tables of all debug kernels, or of those for one build."""
     found = load(DEBUG_KERNELS) if DEBUG_KERNELS.exists() else {}
     return {kernel: said for kernel, said in found.items()
             if build is None or build in said.get("builds", [build])}
 
 
 def with_limit_factor(scenario, factor):
-    """The scenario with so much more time, also for what runs in the guest."""
+    """The scenario with its time limits multiplied, also in the guest."""
     longer = {"limit": {accelerator: seconds * factor
                         for accelerator, seconds in scenario.get("limit", {}).items()}}
     environment = scenario.get("environment", {})
@@ -142,8 +143,8 @@ def with_limit_factor(scenario, factor):
 
 
 def with_debug_kernel(name, scenario, kernel):
-    """The scenario with that kernel in the place of its own. What it shows without a
-    series is not known."""
+    """The scenario with that kernel. It has no "unpatched" and "below", because it is not
+    known what a debug kernel shows without the series."""
     build, known = scenario["build"], debug_kernels(scenario["build"])
     if kernel not in known:
         raise Unusable(f"there is no debug kernel '{kernel}' of {build}; available: "

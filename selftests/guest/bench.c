@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Measures balloons in instructions with the modules of selftests/bench/, and prints
- * what that gives as figures: "ROW/PAGES/BALLOONS HUNDREDTHS", a page, the same with
- * /median and /max after it, and with /n for how many batches or operations these come
- * from.
+ * the figures: "ROW/PAGES/BALLOONS HUNDREDTHS", in hundredths of an instruction per page;
+ * the same with /median and /max; and /n, the number of batches or operations.
  *
  * Environment:
  *

@@ -4,8 +4,9 @@
  *
  *   faults:INTERVAL:FUNCTION...
  *
- * One in INTERVAL of those fails that are made below the first of these functions that
- * the kernel has. A module's come and go, so they stand first.
+ * Every INTERVAL-th page allocation in FUNCTION or its callees fails. If there are several
+ * FUNCTIONs, the first one in kallsyms counts. Put functions of modules first, because
+ * modules come and go.
  */
 #include <err.h>
 #include <limits.h>
@@ -58,8 +59,8 @@ static void set(const char *attribute, unsigned long value)
 }
 
 /*
- * Of the tasks that are there. Others inherit it from their parents, as kernel threads
- * do. It saves a look at the stack of who is not asked for.
+ * Sets make-it-fail for all tasks except init. New kernel threads inherit it from kthreadd.
+ * The task filter avoids the stack walk in all other tasks.
  */
 static void let_tasks_fail(void)
 {

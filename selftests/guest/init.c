@@ -6,7 +6,7 @@
  *   tests=NAME,NAME		run these programs one after the other to their ends
  *   host=yes			wait after them until the host says stop
  *   restart=yes		then restart the machine while the workloads run
- *   leaks=yes			look for memory that nobody can free in the end
+ *   leaks=yes			look for memory leaks at the end, unless restart=yes
  *   channel=DEVICE		a virtio port, to tell what became of them
  *   ktap=DEVICE		another one, for what the tests print
  *
@@ -170,7 +170,7 @@ static void report_nodes(const char *when)
 	globfree(&files);
 }
 
-/* Those that were made to fail, if the kernel can do that. */
+/* How many page allocations fault injection made fail, if the kernel has it. */
 static void report_faults(const char *when)
 {
 	long left = read_number(FAULTS_LEFT);
@@ -348,8 +348,9 @@ static void run_tests(char *names)
 }
 
 /*
- * The console tells what is found. What was freed last, or is on its way from one owner
- * to the next, looks lost at first, and kmemleak tells of nothing that is newer than 5 s.
+ * Prints leaks to the console. Scan twice, because an object that waits for RCU or moves
+ * between lists can look leaked in one scan. Sleep first, because kmemleak does not report
+ * objects younger than 5 seconds.
  */
 static void look_for_leaks(void)
 {
@@ -365,7 +366,7 @@ static void look_for_leaks(void)
 	while (fgets(line, sizeof(line), file))
 		fputs(line, stderr);
 	fclose(file);
-	fprintf(stderr, "memory was looked through for leaks\n");
+	fprintf(stderr, "kmemleak scan done\n");
 }
 
 int main(void)
@@ -374,7 +375,7 @@ int main(void)
 
 	mount_filesystems();
 	open_channel();
-	/* The workload faults may make any number of allocations fail. */
+	/* Do not limit how many allocations the workload called faults makes fail. */
 	write_number(FAULTS_LEFT, MAX_FAULTS);
 	report_counters("before");
 	fprintf(channel, "ready\n");

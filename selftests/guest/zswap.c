@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory is short beside a balloon, so that pages are swapped out to zswap, which keeps
- * them in zsmalloc's movable pages: what comes back is what was written.
+ * A balloon makes memory short, so pages are swapped out to zswap, which stores them in
+ * zsmalloc's movable pages. Check that they come back unchanged.
  */
 #include <sys/mman.h>
 #include <sys/swap.h>

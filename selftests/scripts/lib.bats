@@ -141,7 +141,7 @@ in_lib() {
 	run -2 "$scripts/run" --accel turbo
 	[[ $output = *"--accel takes auto, kvm or tcg"* ]]
 	run -2 "$scripts/run" --debug --base
-	[[ $output = *"debug kernels are booted with the series"*"leave --base out"* ]]
+	[[ $output = *"--debug only boots kernels with the series"*"leave --base out"* ]]
 	for jobs in -j0 "-j 0" -jx; do
 		# shellcheck disable=SC2086 # one word or two
 		run -2 "$scripts/run" $jobs
