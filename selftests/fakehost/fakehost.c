@@ -174,7 +174,7 @@ static LIST_HEAD(old_batch_pages);
 static struct module *driver;
 /* The driver's, known from the first migration on. */
 static struct balloon_dev_info *balloon;
-static struct kprobe probes[8], count_probes[64], *placed_count_probes[64];
+static struct kprobe probes[32], count_probes[64], *placed_count_probes[64];
 static int n_probes, n_count_probes, n_return_probes;
 
 static bool is_allocated(unsigned long pfn)

@@ -11,8 +11,8 @@
 #include "../kselftest_harness.h"
 
 #define DISK "/dev/ram0"
-#define DISK_PAGES ((384UL << 20) / PAGE)
-#define N_PAGES ((320UL << 20) / PAGE)
+#define DISK_PAGES ((512UL << 20) / PAGE)
+#define N_PAGES ((420UL << 20) / PAGE)
 #define ROUNDS 4
 
 /* What mkswap writes at the beginning of a disk. */

@@ -176,7 +176,7 @@ in_lib() {
 	mkdir -p "$copy/.cache/old"
 	cp "$scripts/../BASE" "$copy/.cache/old"
 	run -0 "$copy/scripts/test"
-	[ "${lines[-1]}" = "35 passed, 0 failed" ]
+	[ "${lines[-1]}" = "38 passed, 0 failed" ]
 	for gate in "run of copy" "warnings of copy" "scripts of copy" "mail of fixes" "mail of tests" "run of tests"; do
 		[[ $output = *$'\n'"$gate"$'\n'* ]]
 	done
@@ -184,9 +184,9 @@ in_lib() {
 		[[ $output != *$'\n'"$gate"$'\n'* ]]
 	done
 	run -0 "$copy/scripts/test" --all-series
-	[ "${lines[-1]}" = "55 passed, 0 failed" ]
+	[ "${lines[-1]}" = "58 passed, 0 failed" ]
 	run -0 "$copy/scripts/test" --series "$copy/more/fixes"
-	[ "${lines[-1]}" = "21 passed, 0 failed" ]
+	[ "${lines[-1]}" = "22 passed, 0 failed" ]
 	run -0 "$copy/scripts/test" run mail
 	[ "${lines[-1]}" = "2 passed, 0 failed" ]
 }
