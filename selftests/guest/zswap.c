@@ -13,7 +13,7 @@
 #define DISK "/dev/ram0"
 #define DISK_PAGES ((512UL << 20) / PAGE)
 #define N_PAGES ((420UL << 20) / PAGE)
-#define ROUNDS 4
+#define ROUNDS 2
 
 /* What mkswap writes at the beginning of a disk. */
 static const struct {
