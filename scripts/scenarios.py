@@ -124,11 +124,11 @@ def merged(name, said, seen=()):
     return scenario
 
 
-def debug_kernels(build=None):
-    """The tables of all debug kernels, or of those for one build."""
+def debug_kernels(build):
+    """The tables of the debug kernels for one build."""
     found = load(DEBUG_KERNELS) if DEBUG_KERNELS.exists() else {}
     return {kernel: said for kernel, said in found.items()
-            if build is None or build in said.get("builds", [build])}
+            if build in said.get("builds", [build])}
 
 
 def with_limit_factor(scenario, factor):
@@ -142,7 +142,7 @@ def with_limit_factor(scenario, factor):
     return scenario | longer
 
 
-def with_debug_kernel(name, scenario, kernel):
+def with_debug_kernel(name, scenario, kernel, known_builds):
     """The scenario with that kernel. It has no "unpatched" and "below", because it is not
     known what a debug kernel shows without the series."""
     build, known = scenario["build"], debug_kernels(scenario["build"])
@@ -162,7 +162,7 @@ def with_debug_kernel(name, scenario, kernel):
                 scenario[key] = scenario.get(key, {}) | value
             elif key == "kept_pages":
                 scenario[key] = max(scenario.get(key, 0), value)
-            elif key != "builds" and not isinstance(value, dict):
+            elif key not in ("builds", build, *known_builds, *every_name()):
                 raise Unusable(f"{DEBUG_KERNELS.name}: {kernel} has a key without meaning: {key}")
     return scenario | {"build": f"{build}+{kernel}"}
 
@@ -210,9 +210,10 @@ def read(name, series=None, below=False):
     if name not in names(series):
         raise Unusable(f"the series has no use for the scenario '{name}'; available: "
                        f"{', '.join(names(series))}")
-    check(name, scenario, builds(series))
+    known_builds = builds(series)
+    check(name, scenario, known_builds)
     if kernel:
-        scenario = with_debug_kernel(name, scenario, kernel)
+        scenario = with_debug_kernel(name, scenario, kernel, known_builds)
     if below and {"below", "unpatched"} & set(scenario):
         scenario["unpatched"] = scenario.get("below", {"verdict": "pass"})
     return scenario

@@ -12,9 +12,9 @@
  * Operations count that inflate 256 pages or more, or deflate them, and not both. Reading
  * rows gives a line for each size of the balloon in sizes and each direction: what was
  * done, the size and the number of balloons, the mean, the median and the maximum in
- * hundredths of an instruction a page, and the number of operations. A balloon has a size if its pages are
- * no more than that when it is fullest, and more than the size before. An operation that
- * the timer interrupts does not count.
+ * hundredths of an instruction a page, and the number of operations. A balloon has a size
+ * if its pages are no more than that when it is fullest, and more than the size before. An
+ * operation that the timer interrupts does not count.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 

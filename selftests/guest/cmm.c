@@ -232,8 +232,10 @@ TEST_F_TIMEOUT(cmm, fill, 120)
 	check_size(_metadata, self, FULL_KB);
 }
 
-/* The target moves, and mostly does not wait until it is reached. */
-/* The command line may let it run for hours. */
+/*
+ * The target moves, and mostly does not wait until it is reached. The command line may let
+ * it run for hours.
+ */
 TEST_F_TIMEOUT(cmm, churn, 100000)
 {
 	long turn = 0, kb, seen = 0;

@@ -2,11 +2,10 @@
 /*
  * A workload: page allocations fail where a balloon is inflated.
  *
- *   faults:INTERVAL:FUNCTION...
+ *   faults:INTERVAL:FUNCTION
  *
- * Every INTERVAL-th page allocation in FUNCTION or its callees fails. If there are several
- * FUNCTIONs, the first one in kallsyms counts. Put functions of modules first, because
- * modules come and go.
+ * Every INTERVAL-th page allocation in FUNCTION or its callees fails. FUNCTION may be one of
+ * a module that comes and goes.
  */
 #include <err.h>
 #include <limits.h>
@@ -74,24 +73,20 @@ static void let_tasks_fail(void)
 
 int main(int argc, char **argv)
 {
-	struct range where = { 0, 0 };
-	unsigned long last;
+	struct range where, last = { 0, 0 };
 
-	if (argc < 3)
+	if (argc != 3)
 		errx(1, "there is no interval, or no function");
 	let_tasks_fail();
 	set("min-order", 0);
-	write_file(ATTRIBUTES "ignore-gfp-wait", "N");
-	write_file(ATTRIBUTES "ignore-gfp-highmem", "N");
-	write_file(ATTRIBUTES "task-filter", "Y");
+	set("ignore-gfp-wait", 0);
+	set("ignore-gfp-highmem", 0);
+	set("task-filter", 1);
 	set("verbose", 0);
 	set("interval", strtoul(argv[1], NULL, 0));
-	for (;;) {
-		last = where.start;
-		where.start = 0;
-		for (int i = 2; i < argc && !where.start; i++)
-			where = range_of(argv[i]);
-		if (where.start != last) {
+	for (;; last = where) {
+		where = range_of(argv[2]);
+		if (where.start != last.start) {
 			set("probability", 0);
 			set("require-start", where.start);
 			set("require-end", where.end);

@@ -197,4 +197,7 @@ print(scenarios.read(sys.argv[1], "../..")[sys.argv[2]])' "$@"
 	say_debug 'apend = "b"'
 	run -1 "$list" --debug one
 	[[ $output = *"debug-kernels.toml: slow has a key without meaning: apend"* ]]
+	say_debug '[slow.oen]' 'append = "b"'
+	run -1 "$list" --debug one
+	[[ $output = *"debug-kernels.toml: slow has a key without meaning: oen"* ]]
 }
