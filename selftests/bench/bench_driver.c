@@ -3,9 +3,10 @@
  * What a whole operation of a balloon driver costs in instructions, without the time in
  * which its host answers.
  *
- * The clock runs from the start of the function operation to its end, except from the
- * start of doorbell, which tells the host, to the end of answer, which returns what the
- * host said. Without zero_answers, a result of 0 is no answer. Probes start and stop
+ * The clock runs from the start of the function operation to its end or, if the driver has
+ * no such function, from the end of the function after to the start of the function before.
+ * It does not run from the start of doorbell, which tells the host, to the end of answer,
+ * which returns what the host said. Without zero_answers, a result of 0 is no answer. Probes start and stop
  * the clock. What they cost themselves is measured with functions of this module, and
  * subtracted.
  *
@@ -33,12 +34,21 @@
 
 enum way { INFLATE, DEFLATE, WAYS };
 
-static char *operation, *doorbell, *answer;
-module_param(operation, charp, 0400);
+/* Names of functions. */
+struct places {
+	char *operation, *after, *before, *doorbell, *answer;
+};
+
+static struct places driver;
+module_param_named(operation, driver.operation, charp, 0400);
 MODULE_PARM_DESC(operation, "function that inflates or deflates");
-module_param(doorbell, charp, 0400);
+module_param_named(after, driver.after, charp, 0400);
+MODULE_PARM_DESC(after, "function that ends when an operation starts");
+module_param_named(before, driver.before, charp, 0400);
+MODULE_PARM_DESC(before, "function that starts when an operation ends");
+module_param_named(doorbell, driver.doorbell, charp, 0400);
 MODULE_PARM_DESC(doorbell, "function that tells the host");
-module_param(answer, charp, 0400);
+module_param_named(answer, driver.answer, charp, 0400);
 MODULE_PARM_DESC(answer, "function that returns what the host said");
 static bool zero_answers = true;
 module_param(zero_answers, bool, 0400);
@@ -90,7 +100,7 @@ static void start(void)
 	since = instructions();
 }
 
-static int operation_starts(struct kprobe *probe, struct pt_regs *regs)
+static void begin(void)
 {
 	worker = current;
 	inflated = events(BALLOON_INFLATE);
@@ -99,7 +109,6 @@ static int operation_starts(struct kprobe *probe, struct pt_regs *regs)
 	parts = 0;
 	disturbed = false;
 	start();
-	return 0;
 }
 
 static int doorbell_rings(struct kprobe *probe, struct pt_regs *regs)
@@ -118,14 +127,13 @@ static int host_answers(struct kretprobe_instance *instance, struct pt_regs *reg
 	return 0;
 }
 
-static int operation_ends(struct kretprobe_instance *instance, struct pt_regs *regs)
+static void end(u64 now)
 {
-	u64 now = instructions();
 	long n, size;
 	enum way way;
 
 	if (worker != current)
-		return 0;
+		return;
 	stop(now);
 	worker = NULL;
 	size = inflated - deflated;
@@ -134,18 +142,39 @@ static int operation_ends(struct kretprobe_instance *instance, struct pt_regs *r
 	way = inflated ? INFLATE : DEFLATE;
 	n = inflated + deflated;
 	if (disturbed || n < FULL || (inflated && deflated) || n_samples[way] == MAX_SAMPLES)
-		return 0;
+		return;
 	samples[way][n_samples[way]++] = (struct sample) {
 		.hundredths = (sum - min(sum, parts * overhead)) * 100 / n,
 		.size = size + inflated,
 	};
+}
+
+static int operation_starts(struct kprobe *probe, struct pt_regs *regs)
+{
+	begin();
 	return 0;
 }
 
-static struct kprobe starts = { .pre_handler = operation_starts };
-static struct kprobe rings = { .pre_handler = doorbell_rings };
-static struct kretprobe answers = { .handler = host_answers, .maxactive = 8 };
-static struct kretprobe ends = { .handler = operation_ends, .maxactive = 8 };
+static int operation_ends(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	end(instructions());
+	return 0;
+}
+
+static int after_ends(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	begin();
+	return 0;
+}
+
+static int before_starts(struct kprobe *probe, struct pt_regs *regs)
+{
+	end(instructions());
+	return 0;
+}
+
+static struct kprobe starts, rings;
+static struct kretprobe ends, answers;
 
 static void unregister_probes(void)
 {
@@ -156,16 +185,29 @@ static void unregister_probes(void)
 }
 
 /* The last to be registered is the first to run: what stops the clock, not what starts it. */
-static int register_probes(const char *what, const char *tells, const char *hears)
+static int register_probes(const struct places *at)
 {
+	bool whole = at->operation;
 	int ret;
 
-	starts = (struct kprobe) { .symbol_name = what, .pre_handler = operation_starts };
-	rings = (struct kprobe) { .symbol_name = tells, .pre_handler = doorbell_rings };
-	ends = (struct kretprobe) { .kp.symbol_name = what, .handler = operation_ends,
-				    .maxactive = 8 };
-	answers = (struct kretprobe) { .kp.symbol_name = hears, .handler = host_answers,
-				       .maxactive = 8 };
+	starts = (struct kprobe) {
+		.symbol_name = whole ? at->operation : at->before,
+		.pre_handler = whole ? operation_starts : before_starts,
+	};
+	ends = (struct kretprobe) {
+		.kp.symbol_name = whole ? at->operation : at->after,
+		.handler = whole ? operation_ends : after_ends,
+		.maxactive = 8,
+	};
+	rings = (struct kprobe) {
+		.symbol_name = at->doorbell,
+		.pre_handler = doorbell_rings,
+	};
+	answers = (struct kretprobe) {
+		.kp.symbol_name = at->answer,
+		.handler = host_answers,
+		.maxactive = 8,
+	};
 	ret = register_kprobe(&starts);
 	if (ret)
 		goto out;
@@ -184,7 +226,8 @@ out_ends:
 out_starts:
 	unregister_kprobe(&starts);
 out:
-	pr_err("%s, %s or %s cannot be probed: %d\n", what, tells, hears, ret);
+	pr_err("%s, %s, %s or %s cannot be probed: %d\n", starts.symbol_name,
+	       ends.kp.symbol_name, at->doorbell, at->answer, ret);
 	return ret;
 }
 
@@ -214,8 +257,13 @@ noinline void bench_operation(void)
 
 static int measure_overhead(void)
 {
+	static const struct places nothing = {
+		.operation = "bench_operation",
+		.doorbell = "bench_doorbell",
+		.answer = "bench_answer",
+	};
 	u64 least = U64_MAX;
-	int ret = register_probes("bench_operation", "bench_doorbell", "bench_answer");
+	int ret = register_probes(&nothing);
 
 	if (ret)
 		return ret;
@@ -274,12 +322,13 @@ static int __init bench_driver_init(void)
 {
 	int ret;
 
-	if (!operation || !doorbell || !answer) {
-		pr_err("operation=, doorbell= and answer= are needed\n");
+	if (!(driver.operation || (driver.after && driver.before)) || !driver.doorbell ||
+	    !driver.answer) {
+		pr_err("operation=, or after= and before=, doorbell= and answer= are needed\n");
 		return -EINVAL;
 	}
 	ret = check_clock() ?: measure_overhead();
-	return ret ?: register_probes(operation, doorbell, answer);
+	return ret ?: register_probes(&driver);
 }
 module_init(bench_driver_init);
 

@@ -9,15 +9,16 @@
  *   sizes=PAGES/BALLOONS,...	what is measured, the smallest first
  *   core_sizes=...		the same of the balloon core, if not that
  *   probes=PARAMETER,...	of bench_driver, for the driver that is measured
- *   fakehost=PARAMETER,...	of the module that plays the host, if there is one
+ *   fakehost=PARAMETER,...	of the module that plays VMware's host
+ *   cmmhost=PARAMETER,...	of the module that plays cmm's
  */
 #include "modules.h"
 #include "../kselftest_harness.h"
 
 #define CORE "/sys/module/bench_core/parameters/run"
 #define DRIVER "/sys/module/bench_driver/parameters/"
-/* Pages that one message of vmw_balloon names. */
-#define VMWARE_STEP 512
+/* Pages that one message of vmw_balloon names, and so many for cmm. */
+#define STEP 512
 
 FIXTURE(bench)
 {
@@ -110,26 +111,42 @@ TEST_F_TIMEOUT(bench, virtio, 100000)
 	EXPECT_NE(0, print_rows(DRIVER "rows", "virtio-"));
 }
 
-static void reach(struct __test_metadata *_metadata, long frames)
+/* The module host counts the target in units, so many a page. */
+static void reach(struct __test_metadata *_metadata, const char *host, const char *target,
+		  long pages, long units)
 {
-	ASSERT_EQ(0, write_parameter("fakehost", "target", frames));
-	while (vmstat("nr_balloon_pages") != frames)
+	ASSERT_EQ(0, write_parameter(host, target, pages * units));
+	while (vmstat("nr_balloon_pages") != pages)
 		usleep(100000);
 }
 
-/* The host is a module. The driver looks once a second what it wants. */
-TEST_F_TIMEOUT(bench, vmware, 100000)
+/* A module plays the host. The drivers look once a second what it wants. */
+static void up_and_down(struct __test_metadata *_metadata, FIXTURE_DATA(bench) *self,
+			const char *host, const char *target, long units)
 {
 	long largest = largest_size(self), size;
 
+	start_driver(_metadata, self);
+	for (size = 0; size < largest; size += STEP)
+		reach(_metadata, host, target, size, units);
+	for (; size; size -= STEP)
+		reach(_metadata, host, target, size - STEP, units);
+}
+
+TEST_F_TIMEOUT(bench, vmware, 100000)
+{
 	ASSERT_EQ(0, load("/lib/fakehost.ko", getenv("fakehost")));
 	ASSERT_EQ(0, load("/lib/vmw_balloon.ko", NULL));
-	start_driver(_metadata, self);
-	for (size = 0; size < largest; size += VMWARE_STEP)
-		reach(_metadata, size);
-	for (; size; size -= VMWARE_STEP)
-		reach(_metadata, size - VMWARE_STEP);
+	up_and_down(_metadata, self, "fakehost", "target", 1);
 	EXPECT_NE(0, print_rows(DRIVER "rows", "vmware-"));
+}
+
+TEST_F_TIMEOUT(bench, cmm, 100000)
+{
+	ASSERT_EQ(0, load("/lib/cmmhost.ko", getenv("cmmhost")));
+	ASSERT_EQ(0, load("/lib/cmm.ko", NULL));
+	up_and_down(_metadata, self, "cmmhost", "target_kb", sysconf(_SC_PAGESIZE) / 1024);
+	EXPECT_NE(0, print_rows(DRIVER "rows", "cmm-"));
 }
 
 /* Returns when the balloon has come to so many pages, up or down. */
