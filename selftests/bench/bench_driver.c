@@ -6,9 +6,9 @@
  * The clock runs from the start of the function operation to its end or, if the driver has
  * no such function, from the end of the function after to the start of the function before.
  * It does not run from the start of doorbell, which tells the host, to the end of answer,
- * which returns what the host said. Without zero_answers, a result of 0 is no answer. Probes start and stop
- * the clock. What they cost themselves is measured with functions of this module, and
- * subtracted.
+ * which returns what the host said. Without zero_answers, a result of 0 is no answer.
+ * Probes start and stop the clock. What they cost themselves is measured with functions of
+ * this module, and subtracted.
  *
  * Operations count that inflate 256 pages or more, or deflate them, and not both. Reading
  * rows gives a line for each size of the balloon in sizes and each direction: what was

@@ -62,7 +62,7 @@ static int print_rows(const char *path, const char *prefix)
 	return rows;
 }
 
-TEST_F_TIMEOUT(bench, core, 100000)
+TEST_F_TIMEOUT(bench, core, NO_LIMIT)
 {
 	char *sizes = getenv("core_sizes") ?: self->sizes;
 
@@ -98,7 +98,7 @@ static void start_driver(struct __test_metadata *_metadata, FIXTURE_DATA(bench) 
  * The host fills the balloon and empties it. Time is no measure for how long that takes,
  * as it leaps ahead whenever the guest waits for its host.
  */
-TEST_F_TIMEOUT(bench, virtio, 100000)
+TEST_F_TIMEOUT(bench, virtio, NO_LIMIT)
 {
 	long largest = largest_size(self);
 
@@ -133,7 +133,7 @@ static void up_and_down(struct __test_metadata *_metadata, FIXTURE_DATA(bench) *
 		reach(_metadata, host, target, size - STEP, units);
 }
 
-TEST_F_TIMEOUT(bench, vmware, 100000)
+TEST_F_TIMEOUT(bench, vmware, NO_LIMIT)
 {
 	ASSERT_EQ(0, load("/lib/fakehost.ko", getenv("fakehost")));
 	ASSERT_EQ(0, load("/lib/vmw_balloon.ko", NULL));
@@ -141,7 +141,7 @@ TEST_F_TIMEOUT(bench, vmware, 100000)
 	EXPECT_NE(0, print_rows(DRIVER "rows", "vmware-"));
 }
 
-TEST_F_TIMEOUT(bench, cmm, 100000)
+TEST_F_TIMEOUT(bench, cmm, NO_LIMIT)
 {
 	ASSERT_EQ(0, load("/lib/cmmhost.ko", getenv("cmmhost")));
 	ASSERT_EQ(0, load("/lib/cmm.ko", NULL));

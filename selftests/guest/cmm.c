@@ -236,7 +236,7 @@ TEST_F_TIMEOUT(cmm, fill, 120)
  * The target moves, and mostly does not wait until it is reached. The command line may let
  * it run for hours.
  */
-TEST_F_TIMEOUT(cmm, churn, 100000)
+TEST_F_TIMEOUT(cmm, churn, NO_LIMIT)
 {
 	long turn = 0, kb, seen = 0;
 

@@ -12,6 +12,9 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Seconds for a test that ends with the run at the latest, whose limit can be multiplied. */
+#define NO_LIMIT 100000
+
 /* Returns 0, or the error as a negative number. */
 static inline int write_file(const char *path, const char *value)
 {

@@ -60,6 +60,20 @@ static inline int unload(const char *module)
 	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EINTR;
 }
 
+/* As before, but for a module that may be in use for longer. Counts refusals, if asked to. */
+static inline int unload_when_unused(const char *module, long *refused)
+{
+	double end = now() + UNLOAD_SECONDS;
+	int ret;
+
+	while ((ret = unload(module)) == -EWOULDBLOCK && now() < end) {
+		if (refused)
+			++*refused;
+		usleep(1000);
+	}
+	return ret;
+}
+
 static inline long read_parameter(const char *module, const char *name)
 {
 	char path[128];

@@ -12,8 +12,6 @@
 #include "modules.h"
 #include "../kselftest_harness.h"
 
-/* In seconds: only the run has a limit, which --limit-factor multiplies. */
-#define NO_LIMIT 100000
 #define DISK "/dev/zram0"
 #define N_PAGES ((128UL << 20) / PAGE)
 #define ROUNDS 6
@@ -62,14 +60,7 @@ static void end_disk(struct __test_metadata *_metadata, FIXTURE_DATA(zram) *self
 {
 	EXPECT_EQ(0, write_file("/sys/block/zram0/reset", "1"));
 	for (size_t i = ARRAY_SIZE(modules); i--; ) {
-		double end = now() + UNLOAD_SECONDS;
-		int ret;
-
-		while ((ret = unload(modules[i])) == -EWOULDBLOCK && now() < end) {
-			self->refused++;
-			usleep(1000);
-		}
-		EXPECT_EQ(0, ret)
+		EXPECT_EQ(0, unload_when_unused(modules[i], &self->refused))
 			TH_LOG("%s does not go", modules[i]);
 	}
 }

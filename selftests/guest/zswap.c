@@ -10,8 +10,6 @@
 #include "files.h"
 #include "../kselftest_harness.h"
 
-/* In seconds: only the run has a limit, which --limit-factor multiplies. */
-#define NO_LIMIT 100000
 #define DISK "/dev/ram0"
 #define DISK_PAGES ((512UL << 20) / PAGE)
 #define N_PAGES ((420UL << 20) / PAGE)
