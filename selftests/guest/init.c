@@ -6,6 +6,7 @@
  *   tests=NAME,NAME		run these programs one after the other to their ends
  *   host=yes			wait after them until the host says stop
  *   restart=yes		then restart the machine while the workloads run
+ *   printk_delay=MS	and let each message of the kernel take so long from then on
  *   leaks=yes			look for memory leaks at the end, unless restart=yes
  *   channel=DEVICE		a virtio port, to tell what became of them
  *   ktap=DEVICE		another one, for what the tests print
@@ -52,6 +53,7 @@
 #define MODULE "/lib/test_balloon.ko"
 #define KMEMLEAK "/sys/kernel/debug/kmemleak"
 #define FAULTS_LEFT "/sys/kernel/debug/fail_page_alloc/times"
+#define PRINTK_DELAY "/proc/sys/kernel/printk_delay"
 #define MAX_FAULTS 1000000000
 
 struct workload {
@@ -398,6 +400,9 @@ int main(void)
 	fprintf(channel, all_well ? "success\n" : "failure\n");
 	while (!host_says("off\n"))
 		;
+	/* Not earlier: a slow kernel would seem to hang. */
+	if (getenv("printk_delay") && write_file(PRINTK_DELAY, getenv("printk_delay")))
+		errx(1, "%s cannot be set", PRINTK_DELAY);
 	reboot(getenv("restart") ? RB_AUTOBOOT : RB_POWER_OFF);
 	err(1, "reboot");
 }
