@@ -6,7 +6,7 @@
  *   tests=NAME,NAME		run these programs one after the other to their ends
  *   host=yes			wait after them until the host says stop
  *   restart=yes		then restart the machine while the workloads run
- *   printk_delay=MS	and let each message of the kernel take so long from then on
+ *   printk_delay=MS		delay each message of the kernel by MS milliseconds at the end
  *   leaks=yes			look for memory leaks at the end, unless restart=yes
  *   channel=DEVICE		a virtio port, to tell what became of them
  *   ktap=DEVICE		another one, for what the tests print
@@ -400,7 +400,7 @@ int main(void)
 	fprintf(channel, all_well ? "success\n" : "failure\n");
 	while (!host_says("off\n"))
 		;
-	/* Not earlier: a slow kernel would seem to hang. */
+	/* Only now: earlier, the host would take the slow guest for a hung one. */
 	if (getenv("printk_delay") && write_file(PRINTK_DELAY, getenv("printk_delay")))
 		errx(1, "%s cannot be set", PRINTK_DELAY);
 	reboot(getenv("restart") ? RB_AUTOBOOT : RB_POWER_OFF);
