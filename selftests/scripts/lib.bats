@@ -207,6 +207,19 @@ in_lib() {
 	[ "$(grep -o -e '--limit-factor [0-9]*' arguments | xargs)" = "--limit-factor 3 --limit-factor 3 --limit-factor 1" ]
 }
 
+@test "bash forgets the guest that it waits for" {
+	cp -r "$scripts" "$BATS_TEST_TMPDIR/scripts"
+	cd "$BATS_TEST_TMPDIR"
+	# shellcheck disable=SC2016 # written as it is
+	printf '%s\n' '#!/bin/bash' 'exit "$2"' >scripts/boot
+	# shellcheck disable=SC2016 # the other shell expands this
+	run -0 --separate-stderr bash -c 'set -euo pipefail; . scripts/lib.sh
+		wait() { [ "$1" != -n ] || return 127; builtin wait "$@"; }
+		booted() { echo "$1 $2"; }
+		boot_all 2 < <(printf "%s kernel initramfs %s\n" 3 first 0 second 4 third)'
+	[ "$(printf '%s\n' "${lines[@]}" | sort | xargs)" = "first 3 second 0 third 4" ]
+}
+
 @test "a script that is terminated waits for its child" {
 	cd "$BATS_TEST_TMPDIR"
 	# shellcheck disable=SC2016 # the other shell expands this
