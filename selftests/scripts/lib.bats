@@ -191,6 +191,29 @@ in_lib() {
 	[ "${lines[-1]}" = "2 passed, 0 failed" ]
 }
 
+@test "test: gates that fail, and what each says in one piece" {
+	mkdir "$BATS_TEST_TMPDIR/copy"
+	cd "$BATS_TEST_TMPDIR/copy"
+	cp -r "$scripts" "$scripts/../BASE" .
+	printf '%s\n' '#!/bin/bash' >scripts/install-packages
+	# shellcheck disable=SC2016 # the stub expands this
+	for gate in shell python spdx run; do
+		printf '%s\n' '#!/bin/bash' 'echo begin' 'sleep 0.2' 'echo end >&2' \
+			'[[ $0 = */spdx || $0 = */shell ]]' >"scripts/gates/$gate"
+	done
+	run -1 scripts/test shell python spdx run
+	[ "${lines[-1]}" = "2 passed, 2 failed" ]
+	[[ $output = *$'\n'"failed: python"$'\n'* ]]
+	[[ $output = *$'\n'"failed: run"$'\n'* ]]
+	for gate in "shell: passed" "python: FAILED" "spdx: passed" "run: FAILED"; do
+		[[ $output = *"== gate ${gate%:*}"$'\n'begin$'\n'end$'\n'"== gate $gate, "* ]]
+	done
+	# A gate that was killed is not one that has failed.
+	printf '%s\n' '#!/bin/bash' 'kill $PPID' >scripts/gates/run
+	run -123 scripts/test run
+	[[ $output != *passed,* ]]
+}
+
 @test "as many guests as the CPUs allow, and more time for more" {
 	cp -r "$scripts" "$BATS_TEST_TMPDIR/scripts"
 	cd "$BATS_TEST_TMPDIR"
