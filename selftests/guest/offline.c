@@ -8,7 +8,7 @@
 #include "blocks.h"
 #include "../kselftest_harness.h"
 
-/* So many rounds at least, and at most if too few pages migrate. */
+/* At least so many rounds, and more, up to a maximum, while too few pages have migrated. */
 #define ROUNDS 5
 #define MAX_ROUNDS 20
 #define MAX_NODES 2
@@ -41,7 +41,7 @@ FIXTURE_SETUP(memory)
 	self->migrated = vmstat("balloon_migrate");
 }
 
-/* Whether so many pages have migrated as the kernel command line says. */
+/* Whether as many pages have migrated as the scenario needs. */
 static bool enough(long before)
 {
 	return vmstat("balloon_migrate") - before >= parameter_or("migrated_meanwhile", 0);

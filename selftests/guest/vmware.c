@@ -402,22 +402,23 @@ static void eat(void)
 static void shrink(struct __test_metadata *_metadata)
 {
 	long shrunk = driver_says("shrinkFree : %ld");
-	pid_t eater = fork(), ended = 0;
+	siginfo_t ended = { };
+	pid_t eater = fork();
 	int status;
 
 	ASSERT_LE(0, eater);
 	if (!eater)
 		eat();
-	/* Migration makes it slow. If the balloon gives nothing back, it is OOM-killed. */
-	while (driver_says("shrinkFree : %ld") - shrunk < (long)SHRUNK && !ended) {
+	/*
+	 * The eater is slow while its pages migrate, so there is no time limit. If the
+	 * balloon gives nothing back, the OOM killer ends it.
+	 */
+	while (driver_says("shrinkFree : %ld") - shrunk < (long)SHRUNK && !ended.si_pid) {
 		usleep(1000);
-		ended = waitpid(eater, &status, WNOHANG);
+		ASSERT_EQ(0, waitid(P_PID, eater, &ended, WEXITED | WNOHANG | WNOWAIT));
 	}
-	if (!ended) {
-		ASSERT_EQ(0, kill(eater, SIGKILL));
-		ended = waitpid(eater, &status, 0);
-	}
-	ASSERT_EQ(eater, ended);
+	ASSERT_EQ(0, kill(eater, SIGKILL));
+	ASSERT_EQ(eater, waitpid(eater, &status, 0));
 	EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
 		TH_LOG("who takes memory ended with status %#x", status);
 	EXPECT_LE((long)SHRUNK, driver_says("shrinkFree : %ld") - shrunk);
