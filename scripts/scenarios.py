@@ -13,12 +13,11 @@ NAME+KERNEL is the scenario NAME with a debug kernel of selftests/debug-kernels.
 --debug, print NAME+KERNEL for each NAME and each of its debug kernels. Without NAME, use the
 list debug.
 
-A scenario stands in selftests/scenarios/. What it says otherwise with one series
-stands in scenarios.toml of that series, as a table of that name; there, "scenarios"
+A scenario is in selftests/scenarios/. What it says otherwise with one series
+is in scenarios.toml of that series, as a table of that name; there, "scenarios"
 names those that the series has use for besides what it stands on, if not all, or
 "without" those that it has no use for. What a series stands on is asked first. With
---below, the unpatched kernel is what the series stands on, and it is the table "below"
-that says what is seen there: pass, if there is none.
+--below, the unpatched kernel is what the series stands on, and has to pass.
 """
 
 import argparse
@@ -34,12 +33,13 @@ except ModuleNotFoundError:
 TOP = pathlib.Path(__file__).resolve().parent.parent
 DIRECTORY = TOP / "selftests/scenarios"
 DEBUG_KERNELS = TOP / "selftests/debug-kernels.toml"
-KEYS = {"accelerator", "append", "below", "build", "churn", "cpu", "environment", "kept_pages",
+KEYS = {"accelerator", "append", "build", "churn", "cpu", "environment", "kept_pages",
         "kunit", "ledger", "like", "limit", "managed", "maximum", "may_print", "may_skip",
         "minimum", "must_print", "patched", "qemu", "queues", "restart", "run_by", "target",
         "targets", "tests", "unpatched", "workloads"}
 LISTS = {"debug", "default", "gate", "scenarios", "without"}
 CHURN = {"low", "high", "memory", "cycles"}
+NEEDED = {"build": str, "qemu": list, "append": str, "limit": dict, "kept_pages": int}
 
 
 class Unusable(Exception):
@@ -143,13 +143,13 @@ def with_limit_factor(scenario, factor):
 
 
 def with_debug_kernel(name, scenario, kernel, known_builds):
-    """The scenario with that kernel. It has no "unpatched" and "below", because it is not
-    known what a debug kernel shows without the series."""
+    """The scenario with that kernel. It has no "unpatched", because it is not known what a
+    debug kernel shows without the series."""
     build, known = scenario["build"], debug_kernels(scenario["build"])
     if kernel not in known:
         raise Unusable(f"there is no debug kernel '{kernel}' of {build}; available: "
                        f"{', '.join(known)}")
-    scenario = {key: value for key, value in scenario.items() if key not in ("unpatched", "below")}
+    scenario = {key: value for key, value in scenario.items() if key != "unpatched"}
     for said in known[kernel], known[kernel].get(build, {}), known[kernel].get(name, {}):
         for key, value in said.items():
             if key == "limit_factor":
@@ -171,8 +171,12 @@ def check(name, scenario, known_builds):
     def wrong(what):
         raise Unusable(f"{name}.toml {what}")
 
-    if "build" not in scenario:
-        wrong("has no build")
+    for key, kind in NEEDED.items():
+        if not isinstance(scenario.get(key), kind):
+            wrong(f"has no {key}" if key not in scenario else f"has a {key} of the wrong type")
+    if set(scenario["limit"]) != {"kvm", "tcg"} or \
+            not all(isinstance(seconds, int) for seconds in scenario["limit"].values()):
+        wrong("has a limit without a number for each of kvm and tcg")
     if known_builds and scenario["build"] not in known_builds:
         wrong(f"has the unknown build '{scenario['build']}'; "
               f"available: {', '.join(sorted(known_builds))}")
@@ -190,7 +194,7 @@ def check(name, scenario, known_builds):
     if not all(isinstance(target, int) for target in scenario.get("targets", [])):
         wrong("has targets that are not numbers")
     rules = [*scenario.get("may_print", []), *scenario.get("must_print", [])]
-    for kernel in "patched", "unpatched", "below":
+    for kernel in "patched", "unpatched":
         expected = scenario.get(kernel, {"verdict": "pass"})
         if not isinstance(expected, dict) or "verdict" not in expected:
             wrong(f"says of the {kernel} kernel no verdict")
@@ -214,8 +218,8 @@ def read(name, series=None, below=False):
     check(name, scenario, known_builds)
     if kernel:
         scenario = with_debug_kernel(name, scenario, kernel, known_builds)
-    if below and {"below", "unpatched"} & set(scenario):
-        scenario["unpatched"] = scenario.get("below", {"verdict": "pass"})
+    if below and "unpatched" in scenario:
+        scenario["unpatched"] = {"verdict": "pass"}
     return scenario
 
 

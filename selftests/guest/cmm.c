@@ -261,7 +261,7 @@ TEST_F_TIMEOUT(cmm, churn, NO_LIMIT)
 }
 
 /* Whoever disables the balloon gets all of it back, even what is being migrated. */
-TEST_F_TIMEOUT(cmm, disable, 300)
+TEST_F_TIMEOUT(cmm, disable, NO_LIMIT)
 {
 	pid_t churn = fork();
 
@@ -308,14 +308,14 @@ static void unload_again_and_again(struct __test_metadata *_metadata,
 }
 
 /* The driver goes, whatever it is about to do, and comes back. */
-TEST_F_TIMEOUT(cmm, unload, 300)
+TEST_F_TIMEOUT(cmm, unload, NO_LIMIT)
 {
 	unload_again_and_again(_metadata, self);
 	leave(_metadata);
 }
 
 /* As before, while somebody disables and enables the balloon. */
-TEST_F_TIMEOUT(cmm, unload_disable, 300)
+TEST_F_TIMEOUT(cmm, unload_disable, NO_LIMIT)
 {
 	pid_t disable = fork();
 

@@ -26,7 +26,7 @@ FIXTURE_TEARDOWN(cma)
 {
 }
 
-TEST_F_TIMEOUT(cma, takes_the_place_of_balloon_pages, 300)
+TEST_F_TIMEOUT(cma, takes_the_place_of_balloon_pages, NO_LIMIT)
 {
 	int n = 0;
 

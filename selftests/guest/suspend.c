@@ -25,7 +25,7 @@ FIXTURE_TEARDOWN(machine)
 {
 }
 
-TEST_F_TIMEOUT(machine, suspends_and_resumes, 300)
+TEST_F_TIMEOUT(machine, suspends_and_resumes, NO_LIMIT)
 {
 	long pages = 0;
 

@@ -386,15 +386,6 @@ verdict() {
 	verdict fail
 }
 
-@test "the run is ended with the first test that fails" {
-	kselftest fail
-	outcome kselftest failed-test
-	sed -i '/^ready/q' channel.log
-	sed -i '/^not ok/q' ktap.log
-	verdict fail
-	[[ ${lines[1]} = *"FAIL balloon.compact"* ]]
-}
-
 @test "the kselftest skips a test" {
 	kselftest one-skipped
 	verdict fail
