@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 # What the shell scripts share. To be sourced.
 
-# The clang that is used beside gcc.
+# The clang that is used in addition to gcc.
 # shellcheck disable=SC2034 # used by the scripts that source this file
 readonly clang=clang-19
 
@@ -50,7 +50,8 @@ usage() {
 }
 
 # arguments MINIMUM MAXIMUM ARGUMENT...: sets series to the value of --series DIR, by
-# default the root, and args to the other arguments, of which there have to be so many.
+# default the root, and args to the other arguments, whose number has to be between MINIMUM
+# and MAXIMUM.
 # shellcheck disable=SC2034 # used by the scripts that source this file
 arguments() {
 	local minimum=$1 maximum=$2
@@ -131,7 +132,7 @@ need_space() {
 		"make room, or set XDG_CACHE_HOME to a directory on a larger disk"
 }
 
-# need TOOL...: never a quiet pass for want of a tool
+# need TOOL...: never a quiet pass because a tool is missing
 need() {
 	local tool
 	for tool; do
@@ -358,7 +359,7 @@ jobs_that_fit() {
 }
 
 # boot_all JOBS [OPTION]...: boots what it reads, lines of a scenario, a kernel, an
-# initramfs and a run directory, so many at a time. When one has ended, it calls the
+# initramfs and a run directory, JOBS at a time. When one has ended, it calls the
 # caller's function booted with the directory, the status and the seconds. If more guests
 # run than fit, each gets more time. What boot prints goes to a file beside the
 # directory, and is shown if guests run one at a time.

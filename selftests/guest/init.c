@@ -11,7 +11,7 @@
  *   channel=DEVICE		a virtio port, to tell what became of them
  *   ktap=DEVICE		another one, for what the tests print
  *
- * and else turns the machine off. The kernel hands these parameters on in init's
+ * and then powers the machine off, if it does not restart it. The kernel hands these parameters on in init's
  * environment, as it does not know them, and init hands them on to the programs,
  * whose arguments follow their names with a colon before each.
  *
@@ -236,9 +236,9 @@ static pid_t start(const char *call, const char *output)
 static void start_workloads(char *names)
 {
 	for (char *name = strtok(names, ","); name; name = strtok(NULL, ",")) {
-		struct workload *w = &workloads[n_workloads++];
+		struct workload *w = &workloads[n_workloads];
 
-		if (n_workloads == MAX_WORKLOADS)
+		if (n_workloads++ == MAX_WORKLOADS)
 			errx(1, "too many workloads");
 		w->name = name;
 		w->pid = start(name, NULL);

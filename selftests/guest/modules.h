@@ -8,7 +8,7 @@
 
 #include "files.h"
 
-/* After so many, a module that is to go is stuck; so long, others may use it. */
+/* How long others may use a module that is to go, and how long until it is stuck. */
 #define UNLOAD_SECONDS 40
 #define USE_SECONDS 2
 

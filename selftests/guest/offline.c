@@ -8,7 +8,7 @@
 #include "blocks.h"
 #include "../kselftest_harness.h"
 
-/* At least so many rounds, and more, up to a maximum, while less has moved than has to. */
+/* Rounds: at least, and at most, if less has moved than has to. */
 #define ROUNDS 5
 #define MAX_ROUNDS 20
 #define MAX_NODES 2

@@ -99,7 +99,7 @@ TEST_F_TIMEOUT(memory, is_good_again, 90)
 	EXPECT_EQ(0, flags_of(self, self->pfn));
 }
 
-/* The page stays in the balloon, so its block cannot go, and that is no news. */
+/* The page stays in the balloon, so its block cannot go, and nothing is logged. */
 TEST_F_TIMEOUT(memory, is_bad_in_the_balloon, 90)
 {
 	poison("hard_offline_page", self->pfn);

@@ -11,7 +11,7 @@
  *   driver=NAME=VALUE		one of the driver
  *   seconds=N			longest time of a churn, 60 by default
  *   migrations=N, refusals=N	what has to happen in that time
- *   holds=N			so often, the host has to hold a driver that goes
+ *   holds=N			how often the host has to hold a driver that goes
  */
 #include "../kselftest_harness.h"
 

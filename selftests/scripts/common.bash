@@ -48,3 +48,9 @@ booted() {
 	printf '%s\n' "before balloon_migrate 1" "after balloon_migrate 8" >"$1/cmm-churn/channel.log"
 	echo "# figure refused 17" >"$1/cmm-churn/ktap.log"
 }
+
+# minimal_scenario: what scripts/scenarios.py accepts
+minimal_scenario() {
+	printf '%s\n' 'build = "pc"' 'qemu = ["qemu"]' 'append = ""' 'kept_pages = 0' \
+		'limit = { kvm = 1, tcg = 1 }' 'tests = ["a"]'
+}

@@ -148,7 +148,7 @@ in_lib() {
 		[[ $output = *"--jobs needs a number"* ]]
 	done
 	run -2 "$scripts/run" --limit-factor 0
-	[[ $output = *"--limit-factor needs a number, 0 is none"* ]]
+	[[ $output = *"--limit-factor needs a number, not '0'"* ]]
 	run -2 "$scripts/run" --scenario three
 	[[ $output = *"unknown scenario 'three'"* ]]
 	run -2 "$scripts/run" --series "$BATS_TEST_TMPDIR"

@@ -9,7 +9,7 @@ setup() {
 	copy=$BATS_TEST_TMPDIR/copy
 	mkdir -p "$series/selftests/mutants" "$copy/selftests/scenarios"
 	cp -r -- "$scripts" "$scripts/../kconfig-fragments" "$copy"
-	printf '%s\n' 'build = "pc"' 'tests = ["a"]' >"$copy/selftests/scenarios/one.toml"
+	minimal_scenario >"$copy/selftests/scenarios/one.toml"
 	cp -- "$series/BASE" "$copy"
 	cd -- "$series/selftests/mutants" || return
 	mutant good "Nobody counts." "" "Scenario: one" "Reason: ^[0-9]+ is wrong"
@@ -105,7 +105,7 @@ refused() {
 
 @test "a number of runs that is none" {
 	run -1 mutants --runs 0
-	[[ $output = *"--runs needs a number, 0 is none"* ]]
+	[[ $output = *"--runs needs a number, not '0'"* ]]
 }
 
 # says LINE...: what the judge says of the mutant, where nothing is built or booted
@@ -177,4 +177,9 @@ says() {
 	control=hang says fail "  7 is wrong"
 	run -1 mutants
 	[[ $output = *"one does not pass without a mutant: hang"*"caught 0 of 1" ]]
+}
+
+@test "the gate leaves out a series without mutants for the KUnit suite" {
+	run -0 "$scripts/gates/mutants" "$BATS_TEST_DIRNAME/../../mainline/fixes"
+	[[ $output = *"the series has no mutants for the KUnit suite" ]]
 }

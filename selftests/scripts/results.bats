@@ -24,12 +24,12 @@ ktap_says() {
 }
 
 @test "all is as expected" {
-	printf '%-20s%s\n' series /a/b "compiler, x86_64" "gcc 12" >made-of
+	printf '%-20s%s\n' series /a/b "compiler, x86_64" "clang 19" "compiler, x86_64" "gcc 12" >made-of
 	booted patched pass
 	booted unpatched fail "  a page was lost"
 	run -0 "$scripts/results" .
 	[ "$(says 'found["verdict"]')" = pass ]
-	[ "$(says 'found["made_of"]["compiler, x86_64"]')" = "gcc 12" ]
+	[ "$(says 'found["made_of"]["compiler, x86_64"]')" = "clang 19; gcc 12" ]
 	[ "$(says '[b["verdict"] for b in found["boots"]]')" = "['pass', 'fail']" ]
 	[ "$(says 'found["boots"][0]["counters"]["after"]["balloon_migrate"]')" = 8 ]
 	[ "$(says 'found["boots"][1]["qemu"]')" = "QEMU 7.2" ]

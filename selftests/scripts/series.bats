@@ -171,7 +171,7 @@ make_copy() {
 	copy=$BATS_TEST_TMPDIR/copy
 	mkdir -p "$copy/selftests/scenarios"
 	cp -r -- "$scripts" "$scripts/../kconfig-fragments" "$scripts/../BASE" "$copy"
-	printf '%s\n' 'build = "pc"' 'tests = ["a"]' >"$copy/selftests/scenarios/one.toml"
+	minimal_scenario >"$copy/selftests/scenarios/one.toml"
 	printf '%s\n' '[one.unpatched]' 'verdict = "crash"' >"$series/scenarios.toml"
 	echo 'exit 0' >"$copy/scripts/install-packages"
 	# shellcheck disable=SC2016 # the other shells expand these
