@@ -8,7 +8,7 @@
 #include "blocks.h"
 #include "../kselftest_harness.h"
 
-/* Rounds: at least, and at most, if less has moved than has to. */
+/* The least number of rounds, and the most, if too little has moved by then. */
 #define ROUNDS 5
 #define MAX_ROUNDS 20
 #define MAX_NODES 2

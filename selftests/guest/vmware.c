@@ -396,7 +396,7 @@ static void eat(void)
 	}
 }
 
-/* Memory gets scarce, until the balloon has given back some, the last of it after *given. */
+/* Makes memory scarce until the balloon has given some back, the last of it after *given. */
 static void shrink(struct __test_metadata *_metadata, double *given)
 {
 	long shrunk = driver_says("shrinkFree : %ld");
