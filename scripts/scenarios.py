@@ -142,7 +142,7 @@ def with_limit_factor(scenario, factor):
     return scenario | longer
 
 
-def with_debug_kernel(name, scenario, kernel, known_builds):
+def with_debug_kernel(name, scenario, kernel):
     """The scenario with that kernel. It has no "unpatched", because it is not known what a
     debug kernel shows without the series."""
     build, known = scenario["build"], debug_kernels(scenario["build"])
@@ -150,7 +150,7 @@ def with_debug_kernel(name, scenario, kernel, known_builds):
         raise Unusable(f"there is no debug kernel '{kernel}' of {build}; available: "
                        f"{', '.join(known)}")
     scenario = {key: value for key, value in scenario.items() if key != "unpatched"}
-    for said in known[kernel], known[kernel].get(build, {}), known[kernel].get(name, {}):
+    for said in known[kernel], known[kernel].get(name, {}):
         for key, value in said.items():
             if key == "limit_factor":
                 scenario = with_limit_factor(scenario, value)
@@ -158,11 +158,11 @@ def with_debug_kernel(name, scenario, kernel, known_builds):
                 scenario[key] = f"{scenario.get(key, '')} {value}".strip()
             elif key in ("may_print", "must_print", "workloads"):
                 scenario[key] = scenario.get(key, []) + value
-            elif key in ("churn", "cpu", "environment", "minimum"):
+            elif key in ("churn", "environment", "minimum"):
                 scenario[key] = scenario.get(key, {}) | value
             elif key == "kept_pages":
                 scenario[key] = max(scenario.get(key, 0), value)
-            elif key not in ("builds", build, *known_builds, *every_name()):
+            elif key not in ("builds", *every_name()):
                 raise Unusable(f"{DEBUG_KERNELS.name}: {kernel} has a key without meaning: {key}")
     return scenario | {"build": f"{build}+{kernel}"}
 
@@ -217,7 +217,7 @@ def read(name, series=None, below=False):
     known_builds = builds(series)
     check(name, scenario, known_builds)
     if kernel:
-        scenario = with_debug_kernel(name, scenario, kernel, known_builds)
+        scenario = with_debug_kernel(name, scenario, kernel)
     if below and "unpatched" in scenario:
         scenario["unpatched"] = {"verdict": "pass"}
     return scenario

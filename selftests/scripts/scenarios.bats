@@ -164,7 +164,7 @@ print(scenarios.read(sys.argv[1], "../..")[sys.argv[2]])' "$@"
 @test "a debug kernel adds to what a scenario says" {
 	printf '%s\n' 'like = "one"' 'append = "a"' 'limit = { kvm = 9, tcg = 10 }' 'must_print = ["m"]' \
 		'environment = { seconds = "5" }' >two.toml
-	say_debug 'limit_factor = 3' 'append = "b"' 'must_print = ["n"]' '[slow.pc]' 'kept_pages = 7' \
+	say_debug 'limit_factor = 3' 'append = "b"' 'must_print = ["n"]' 'kept_pages = 7' \
 		'[slow.two]' 'workloads = ["w"]'
 	run -0 "$list" --debug two
 	[ "$output" = "two+slow pc+slow no" ]
