@@ -39,6 +39,8 @@
 /* In seconds. */
 #define TIMEOUT		10
 #define JOIN_TIMEOUT	60
+/* Some races are rare on a host that has other work. */
+#define RACE_TIMEOUT	60
 
 #define NO_RACE		"deflation and isolation did not race"
 
@@ -455,7 +457,7 @@ static void inject_at_random(struct __test_metadata *_metadata, bool refuse)
 {
 	static const int errors[] = { 0, -EAGAIN, -EBUSY, -ENOENT };
 	double end = now() + churn_seconds();
-	double last = end + churn_seconds() + TIMEOUT;
+	double last = end + RACE_TIMEOUT;
 
 	for (int i = 1; now() < end ||
 	     (now() < last && !races_seen(refuse)); i++) {
@@ -469,7 +471,7 @@ static void inject_at_random(struct __test_metadata *_metadata, bool refuse)
 	}
 }
 
-TEST_F_TIMEOUT(churn, all_stressors, 2 * churn_seconds() + 180)
+TEST_F_TIMEOUT(churn, all_stressors, churn_seconds() + 240)
 {
 	struct test_balloon_stats s;
 
